@@ -25,12 +25,12 @@ from tests.support.store_kit import Place, PostgresPlace, check, opened
 os.environ.setdefault(SWITCH, "1")
 os.environ.setdefault(HERE, "1")
 
-# Databases in memory: every commit flushes to disk, and tests end processes, never the machine.
+# Databases in memory: every commit flushes to disk, and tests kill processes, never the machine.
 MEMORY = Path("/dev/shm")
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4_000_000_000:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
-# A wall-clock deadline for an example fails only on a busy machine.
+# A wall-clock deadline for an example would fail only on a busy machine.
 settings.register_profile("threadline", deadline=None)
 settings.load_profile("threadline")
 
@@ -38,7 +38,7 @@ _configure = structlog.configure
 
 
 def _configure_without_cache(*arguments: Any, **values: Any) -> None:
-    """A logger that is cached keeps the configuration of the first test that used it."""
+    """Disable caching: a cached logger keeps the configuration of the first test that used it."""
     _configure(*arguments, **(values | {"cache_logger_on_first_use": False}))
 
 
@@ -47,7 +47,7 @@ structlog.configure = _configure_without_cache
 
 @pytest.fixture(autouse=True)
 def _reset_logs() -> Iterator[None]:
-    """Commands that a test runs in this process configure the log."""
+    """Reset the log configuration, which commands change when a test runs them in this process."""
     yield
     structlog.reset_defaults()
 
@@ -66,7 +66,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """Where to open a store: the test runs on both engines."""
+    """The location of a store: the test runs on both engines."""
     if request.param == "sqlite":
         yield tmp_path / "store.db"
         return
@@ -102,7 +102,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """The interpreter's end closes what tests left open, as without a freeze."""
+    """Unfreeze, so that the interpreter's end closes what tests left open."""
     gc.unfreeze()
 
 
@@ -127,8 +127,8 @@ SPREAD = 0.8
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Spread the scenarios evenly over the blocks of all workers: they take a hundred times as
-    long as other tests."""
+    """Spread the scenarios, which take a hundred times as long as other tests, evenly over the
+    blocks of all workers."""
     scenarios = sorted((item for item in items if _is_scenario(item)), key=_rank)
     others = [item for item in items if not _is_scenario(item)]
     if not scenarios or not others:
@@ -145,7 +145,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _mixed(scenarios: list[pytest.Item], others: list[pytest.Item]) -> list[pytest.Item]:
-    """A block with its scenarios at equal distances."""
+    """A block with its scenarios spread at equal distances."""
     mixed, every, done = list[pytest.Item](), SPREAD * len(others) / max(1, len(scenarios)), 0
     for number, scenario in enumerate(scenarios):
         mixed.append(scenario)

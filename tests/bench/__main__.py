@@ -1,7 +1,7 @@
 """Run all benches, or those named on the command line: `python -m tests.bench history`.
 
-With `--quick` the long ones are short. Only their tables are printed: the bot's log is formatted
-as in a deployment, and dropped.
+`--quick` shortens the long ones. Only the tables are printed: the bot's log is formatted as in a
+deployment and then discarded.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ QUICK = "--quick"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Returns 0; 1 when a bench failed; 2 when a name is unknown."""
+    """Returns 0 on success, 1 if a bench failed, and 2 for an unknown name."""
     names = [name for name in arguments if name != QUICK]
     unknown = sorted(set(names) - set(BENCHES))
     if unknown:
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(name: str, quick: bool) -> bool:
-    """Whether the bench succeeded; the others run in any case."""
+    """Whether the bench succeeded. A failure does not stop the remaining benches."""
     module = f"{__package__}.{name}"
     if importlib.util.find_spec(module) is None:
         print(f"\n{name}: not there yet")

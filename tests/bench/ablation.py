@@ -1,7 +1,8 @@
-"""What each mechanism of the rate limiter is worth: replays without it, beside the whole limiter.
+"""What each mechanism of the rate limiter is worth: replays without it, compared with the whole
+limiter.
 
-Invariant: variants differ from the product in one mechanism each, by overriding one method or by
-changing the limits; figures above 1 say that the mechanism earns its place.
+Invariant: each variant differs from the product in exactly one mechanism, by overriding one method
+or changing the limits. A figure above 1 means that the mechanism earns its place.
 """
 
 from __future__ import annotations
@@ -33,56 +34,56 @@ SIMULTANEOUS = (
 
 
 class NoArrivals(Forecast):
-    """No budget is left for replies that will come."""
+    """Reserves no budget for replies that have yet to arrive."""
 
     def horizon(self, now: float, window: float) -> float:
         return self._remaining(now)
 
 
 class NoMemory(Forecast):
-    """The recent rate of arrivals is unknown."""
+    """Forgets the recent rate of arrivals."""
 
     def _recent(self, now: float) -> float:
         return 0.0
 
 
 class NoReservations(AdmissionPolicy):
-    """Endings compete with everything else, by priority alone."""
+    """Gives final requests no reservation: they compete by priority alone."""
 
     def _spare(self, scope: str, request: Request, waiter: Waiter) -> int:
-        return -1  # one request to reserve is always there
+        return -1  # always leaves one request to reserve
 
 
 class NoPoolChoice(AdmissionPolicy):
-    """A reply streams if any stream is left."""
+    """Lets a reply stream whenever a stream is left."""
 
     def _share(self, scope: str | None, now: float) -> float:
         return 0.0
 
 
 class NoDelay(AdmissionPolicy):
-    """A reply begins with its first text, whatever is left."""
+    """Lets a reply begin with its first text, whatever budget is left."""
 
     def _delay(self, scope: str, keeps: tuple[str, ...], now: float) -> float:
         return 0.0
 
 
 class NoExtra(AdmissionPolicy):
-    """The pace of a scope ignores the scope that replies continue with."""
+    """Ignores, when pacing a scope, the scope in which replies continue."""
 
     def _extra(self, scope: str, now: float) -> float:
         return 0.0
 
 
 class NoPatience(AdmissionPolicy):
-    """A reply takes its alternative as soon as its first way has to wait."""
+    """Lets a reply take its alternative as soon as its first choice has to wait."""
 
     def _used_up(self, request: Request, waiter: Waiter, now: float) -> bool:
         return True
 
 
 class NoAlternative(AdmissionPolicy):
-    """A reply waits for its first way, however long."""
+    """Makes a reply wait for its first choice, however long that takes."""
 
     def _used_up(self, request: Request, waiter: Waiter, now: float) -> bool:
         return False
@@ -133,7 +134,7 @@ def _plainness(pace: Pace) -> int:
 
 
 async def run() -> None:
-    """All variants; some minutes."""
+    """Run all variants, which takes some minutes."""
     results = {name: await _measure(make) for name, make in VARIANTS.items()}
     whole = results["the whole limiter"]
     columns = [f"{platform.name} {count}" for platform, count in SIMULTANEOUS]

@@ -1,7 +1,7 @@
 """Age of information from a simulator's records: how old the oldest unseen text is.
 
-Invariant: exact for what was recorded. The answers are made of numbered words, one a chunk, so
-that what a message shows follows from its words, whatever a renderer did to the blanks between.
+Invariant: exact for what was recorded. Answers consist of numbered words, one per chunk, so the
+words in a message tell which chunks it shows, whatever a renderer did to the whitespace.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WORD = re.compile(r"\bq([0-9a-z]{2})\b")
 
 
 def chunks(count: int) -> list[str]:
-    """An answer of plain words in sentences and paragraphs, four characters a chunk as tokens are.
+    """An answer of plain words in sentences and paragraphs, four characters per chunk, like tokens.
 
     At most 1,296 chunks.
     """
@@ -47,14 +47,14 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """From `at` on the first `shown` chunks are on the screen, without a gap."""
+    """From `at` on, the first `shown` chunks are on the screen, with none missing between them."""
 
     at: float
     shown: int
 
 
 def sights(versions: Iterable[Version]) -> list[Sight]:
-    """What could be read of one reply, at every moment at which that changed."""
+    """How much of one reply could be read, at every moment when that changed."""
     screen: dict[str, set[int]] = {}
     seen: list[Sight] = []
     for version in sorted(versions, key=lambda version: version.at):
@@ -68,10 +68,10 @@ def sights(versions: Iterable[Version]) -> list[Sight]:
 
 @dataclass(frozen=True, slots=True)
 class Aged:
-    """One reply's figures, in seconds. `ramps` are the ages' rises: (from, to).
+    """One reply's figures, in seconds. `ramps` are the rises of its age: (from, to).
 
-    `first` and `last` are from the first token to the first text and from the last token to the
-    whole; `last` is None when the reply was never whole, and then it aged until the end.
+    `first` is the time from the first token to the first text, `last` the time from the last token
+    to the whole text. `last` is None if the reply was never whole; its age then grew until the end.
     """
 
     mean: float
@@ -82,7 +82,8 @@ class Aged:
 
 
 def aged(written: Sequence[float], seen: Sequence[Sight], until: float) -> Aged:
-    """The age of a reply whose chunks were `written` then; `until` is when we stopped looking."""
+    """The age of a reply whose chunks were `written` at these times; observation ended at
+    `until`."""
     begun = written[0]
     whole = next((sight.at for sight in seen if sight.shown >= len(written)), None)
     end = until if whole is None else whole
@@ -103,7 +104,7 @@ def aged(written: Sequence[float], seen: Sequence[Sight], until: float) -> Aged:
 
 
 def percentile(replies: Sequence[Aged], share: float) -> float:
-    """The age that was not exceeded for that share of the replies' time together."""
+    """The age that was not exceeded for this share of the replies' total time."""
     over = (1 - share) * sum(reply.lasted for reply in replies)
     ramps = [ramp for reply in replies for ramp in reply.ramps]
     low, high = 0.0, max((high for _, high in ramps), default=0.0)
@@ -115,13 +116,14 @@ def percentile(replies: Sequence[Aged], share: float) -> float:
 
 
 def middle(values: Iterable[float | None]) -> float:
-    """The median of the values that are there; NaN without any."""
+    """The median of the values that are not None; NaN if there are none."""
     there = [value for value in values if value is not None]
     return statistics.median(there) if there else float("nan")
 
 
 def kinds(requests: Iterable[Mapping[str, object]]) -> dict[str, tuple[int, int]]:
-    """How many requests of each kind a simulator got, and how many of them it answered 429."""
+    """How many requests of each kind a simulator received, and how many of them it answered with
+    429."""
     counted: dict[str, tuple[int, int]] = {}
     for request in requests:
         kind = kind_of(str(request["method"]), str(request["path"]))
@@ -140,7 +142,7 @@ _DISCORD = (
 
 
 def kind_of(method: str, path: str) -> str:
-    """The kind of a request: on Slack its method, on Discord our word for it."""
+    """The kind of a request: its method on Slack, our own word for it on Discord."""
     if path.startswith("/api/v10"):
         path = path.removeprefix("/api/v10")
         named = (

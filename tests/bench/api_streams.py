@@ -1,8 +1,9 @@
-"""Concurrent API streams: time to the first byte, delay and CPU per chunk, beside bare servers.
+"""Concurrent API streams: time to the first byte, and delay and CPU per chunk, compared with bare
+servers.
 
-The bot, the model and the peers are separate processes. The peers are a bare endpoint that
-passes the model's chunks on (no database, history or users) and a bare loop that reads and
-ignores them. CPU is the server process's time as the operating system counts it.
+The bot, the model and the peers are separate processes. The peers are a bare endpoint that passes
+on the model's chunks (no database, history or users) and a bare loop that reads and discards them.
+CPU is the server process's time as counted by the operating system.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tests.support.harness import ROOT, BotProcess
 from tests.support.ports import free_port
 
 STREAMS, CHUNKS, RATE = 100, 80, 25.0
-FIRST_DELAY = 1.0  # seconds in which all questions are stored and all requests sent
+FIRST_DELAY = 1.0  # seconds within which all questions are stored and all requests sent
 ROUNDS = 2  # the smallest cost counts: other processes only add to it
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -42,7 +43,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class Result:
-    """In seconds: CPU per chunk, and medians with 99th percentiles in pairs."""
+    """One server's results, in seconds: CPU per chunk, and pairs of medians and 99th
+    percentiles."""
 
     cpu: float
     first: tuple[float, float]
@@ -56,7 +58,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def schedules() -> list[Answer]:
-    """Uneven, and different for each stream."""
+    """Uneven schedules, a different one for each stream."""
     return [
         Answer(
             match=f"measure {k}.",
@@ -72,7 +74,7 @@ def schedules() -> list[Answer]:
 
 
 async def watch(http: aiohttp.ClientSession, url: str, message: str) -> Seen:
-    """Ask, and record the time of each piece."""
+    """Ask, and record when each piece arrives."""
     seen = Seen(time.time())
     body = {"message": message, "stream": True}
     async with http.post(url, json=body) as response:
@@ -86,7 +88,7 @@ async def watch(http: aiohttp.ClientSession, url: str, message: str) -> Seen:
 
 
 async def measure(sim: ModelSim, pid: int, ask: Callable[[int], Any]) -> Result:
-    """All streams of one server, concurrently."""
+    """Read all streams of one server concurrently."""
     await sim.script(*schedules())
     since = len(await sim.streams())
     watching = [asyncio.ensure_future(ask(k)) for k in range(STREAMS)]

@@ -1,8 +1,8 @@
-"""A turn's own cost with five attachments of 1 MB, beside the same turn without any.
+"""Cost of a turn with five attachments of 1 MB, compared with the same turn without attachments.
 
-The core runs on a real database between a model that answers immediately and a platform in memory;
-what is measured is the process's CPU time from the question to the end of the turn. The first turn
-reads the files; the second one has them in its history.
+The core runs on a real database between a model that answers immediately and a platform in memory.
+The bench measures the process's CPU time from the question to the end of the turn. The first turn
+reads the files; the second has them in its history.
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ Ask = Callable[[int], Awaitable[float]]  # returns the seconds until the first t
 
 @contextlib.asynccontextmanager
 async def peer(sim: ModelSim) -> AsyncIterator[tuple[int, Ask]]:
-    """The bare client's process: reads one number per line, writes the time to the first token."""
+    """The bare client's process: for each number read from a line, writes the time to the first
+    token."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -1,8 +1,8 @@
-"""The baseline: a plain publisher that edits every second in each stream, as most bots do.
+"""The baseline: a plain publisher that edits each stream every second, as most bots do.
 
 Run as `python -m tests.bench.baseline` with the bot's own settings. It uses the platforms' real
-clients as they come, with their own handling of limits: discord.py waits and repeats on its own;
-for slack_sdk its rate limit handler is added. There is no budget that streams share.
+clients as they come, with their own handling of limits: discord.py waits and repeats requests by
+default; slack_sdk is given its rate limit handler. Streams share no budget.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from bot.llm.openai import make_client
 from tests.support.model_kit import openai_provider
 
-EVERY = 1.0  # seconds between edits, from answer to request
-PAGE = {"discord": 2_000, "slack": 3_900}  # characters that a message takes
-RETRIES = 100  # of a request that Slack answered 429
+EVERY = 1.0  # seconds from an edit's response to the next edit's request
+PAGE = {"discord": 2_000, "slack": 3_900}  # characters that fit into a message
+RETRIES = 100  # attempts at a request that Slack answers with 429
 
 Post = Callable[[str], Awaitable[Callable[[str], Awaitable[object]]]]
 
 
 async def publish(tokens: AsyncIterator[str], post: Post, limit: int) -> None:
-    """Post the first text immediately, edit every second, begin a new message where one is full."""
+    """Post the first text immediately, edit every second, and begin a new message when one is
+    full."""
     shown, pages, edit, at = "", "", None, 0.0
     async for text in with_pauses(tokens):
         if len(pages) + len(text) > limit and edit is not None:
@@ -48,7 +49,7 @@ async def _edit_message(
 
 
 async def with_pauses(tokens: AsyncIterator[str]) -> AsyncIterator[str]:
-    """The text written since the last call, so that a slow request makes no backlog."""
+    """Yields the text written since the last call, so that a slow request causes no backlog."""
     queue: asyncio.Queue[str | None] = asyncio.Queue()
 
     async def fill() -> None:
@@ -68,7 +69,7 @@ async def with_pauses(tokens: AsyncIterator[str]) -> AsyncIterator[str]:
 
 
 class Model:
-    """The answers of the server at OPENAI_BASE_URL."""
+    """Answers from the server at OPENAI_BASE_URL."""
 
     def __init__(self) -> None:
         self._client = make_client(openai_provider(os.environ["OPENAI_BASE_URL"]))

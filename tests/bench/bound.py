@@ -1,26 +1,28 @@
 """The bound: no schedule, even one that knows every token beforehand, shows replies fresher.
 
 Invariant: every figure is a lower bound of the mean age that the rules allow, because each step
-below only adds schedules (it relaxes a rule) or is exact. The rules are the simulators':
+below either is exact or only adds schedules (by relaxing a rule). The rules are those of the
+simulators:
 
-- A request sent at `s` shows what was written by `s`, half a round trip later. A reply's requests
-  go from page to page: a page is brought to its end before the next one is posted, so that every
-  schedule stops at every page's border. A reply is no more messages than its pages.
-- A window of `count` in `seconds` begins with its first request. Of a scope that was not used
-  before, the request number k (from 0) lies in a window that begins at least
-  `seconds * (k // count)` after the first token: that is its release. Exact within these releases:
-  sending as soon as the text that a request shows is there and the request is released is never
-  worse, so a request is identified by its number and by how much it shows (`least_ages`).
-- A budget that replies share is relaxed to a count: of the requests before a moment `until` there
-  are no more than the windows that fit, full; those after it are free. The least sum of ages under
-  a count is bounded from below by Lagrange's dual: for any price of a request, each reply takes
-  its best, and the sum, less the price of the whole budget, is below every schedule's age.
+- A request sent at `s` shows, half a round trip later, what was written by `s`. A reply's requests
+  go from page to page: each page is completed before the next one is posted, so every schedule
+  stops at every page border. A reply has no more messages than pages.
+- A window of `count` requests in `seconds` begins with its first request. In a scope that was not
+  used before, request number k (from 0) lies in a window that begins at least `seconds * (k //
+  count)` after the first token; that moment is its release. Exact within these releases: sending as
+  soon as the text is there and the request is released is never worse than waiting, so a request is
+  identified by its number and by how much it shows (`least_ages`).
+- A budget that replies share is relaxed to a count: before a moment `until` there are no more
+  requests than in as many full windows as fit; requests after it are free. The least sum of ages
+  under a count is bounded from below by Lagrange's dual: for any price of a request, each reply
+  takes its best schedule, and the sum, less the price of the whole budget, is below every
+  schedule's age.
 - Left out, which only lowers the bound: thread creation, typing and status (there is time for them
-  before the first token), Slack's posts per channel (three together, then one a second) and in the
-  workspace, and that an edit needs its post's answer.
+  before the first token), Slack's limits on posts per channel (three together, then one a second)
+  and per workspace, and the fact that an edit needs the response to its post.
 
-Where the age of one reply ends with its last request, waiting with it can lower the time-mean
-(little text is unseen while time passes); the bound takes the best such wait.
+Where the age of one reply ends with its last request, delaying that request can lower the time-mean
+(little text is unseen while time passes); the bound takes the best such delay.
 """
 
 from __future__ import annotations
@@ -41,22 +43,22 @@ SLACK_UPDATES = 50
 SLACK_STREAMS, SLACK_APPENDS = 20, 100
 SLACK_SECONDS = 60.0
 
-# The steps in seconds in which a first request's time is tried, and how many of them.
+# The steps in seconds in which the time of a first request is tried, and their number.
 FIRST_STEP, FIRST_STEPS = 0.1, 21
 
-# The steps in which the end of a global window is tried that began before the first token.
+# The steps in which the end of a global window that began before the first token is tried.
 GLOBAL_STEPS = 4
 
-# A shared budget's tables end where a reply has this many times its share, and this many at least;
-# beyond that it counts as if it had no age at all.
+# The tables of a shared budget end at this many times a reply's share, and at least at this number
+# of requests; beyond that, a reply counts as if it had no age.
 SHARES, LEAST_TABLE = 3, 100
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """When each chunk was written, in seconds; page borders as numbers of chunks, inner ones only.
+    """When each chunk was written, in seconds; inner page borders as numbers of chunks.
 
-    Times are those at which the bot could know the text.
+    The times are those at which the bot could know the text.
     """
 
     written: tuple[float, ...]
@@ -74,12 +76,12 @@ def least_ages(
     free_before: float = -INF,
     free_from: float = INF,
 ) -> list[float]:
-    """The least time-mean age with 0, 1, … `most` requests; infinite where the text is not whole.
+    """The least time-mean age with 0, 1, … `most` requests; infinite if the text stays incomplete.
 
-    `release(k)` is when request number k (from 0) may be sent at the earliest, never falling with
-    k. The first of several requests is sent before `first_by` seconds after the first chunk. Not
-    counted are requests before `free_before` and after `free_from`, which is not before the last
-    chunk. Times in seconds.
+    `release(k)` is the earliest time for request number k (from 0); it never falls with k. The
+    first of several requests is sent before `first_by` seconds after the first chunk. Requests
+    before `free_before` and after `free_from` are not counted; `free_from` is not before the last
+    chunk. Times are in seconds.
     """
     path = _Path(reply, half_trip)
     path.begin_before(free_before)
@@ -96,7 +98,7 @@ def least_ages(
 
 
 def _falling(values: list[float]) -> list[float]:
-    """A budget need not be used up."""
+    """Makes the ages fall with the number of requests, since a budget need not be used up."""
     least = INF
     return [least := min(least, value) for value in values]
 
@@ -104,7 +106,7 @@ def _falling(values: list[float]) -> list[float]:
 class _Path:
     """The least integral of the age up to each state after a number of requests.
 
-    State i: the first i chunks are on the screen. `base[i]` is that integral less the part of the
+    State i: the first i chunks are on the screen. `base[i]` is that integral minus the part of the
     ramp that chunk i had already climbed, so that reaching time x costs base[i] + (x - w[i])²/2.
     Times count from the first chunk.
     """
@@ -120,7 +122,7 @@ class _Path:
         self.base = [0.0] + [INF] * (count - 1)
 
     def begin_before(self, moment: float) -> None:
-        """Whatever was written before `moment` may be on the screen without having aged."""
+        """Text written before `moment` may be on the screen without having aged."""
         there = bisect_left(self.written, moment - self.origin)
         self.base[1 : there + 1] = [0.0] * len(self.base[1 : there + 1])
 
@@ -152,7 +154,7 @@ class _Path:
     def ending(self, earliest: float, *, everywhere: bool) -> float:
         """The least mean age when one request at `earliest` or later shows the rest.
 
-        `everywhere`: from any page, as if the others were posted for nothing.
+        With `everywhere`, from any page, as if posting the others cost nothing.
         """
         best = INF
         begin = 0 if everywhere else self.pages[-1][0]
@@ -186,7 +188,7 @@ def _add(lines: deque[tuple[float, float]], slope: float, offset: float) -> None
 
 
 def windows(count: int, seconds: float, since: float) -> Callable[[int], float]:
-    """Releases in windows that begin with a request, the first one at `since` or later."""
+    """Releases in windows that each begin with a request, the first one at `since` or later."""
     return lambda number: since + seconds * (number // count)
 
 
@@ -202,15 +204,15 @@ def shared(ages: Sequence[Sequence[float]], budget: int) -> float:
 
 
 def _top(ages: Sequence[Sequence[float]]) -> float:
-    """A price at which no reply takes one request more than it needs."""
+    """A price at which no reply takes more requests than it needs."""
     finite = [age for table in ages for age in table if age < INF]
     return max(finite, default=1.0)
 
 
 def highest(function: Callable[[float], float], top: float, steps: int = 60) -> float:
-    """The greatest value of a concave function that a search over [0, top] meets.
+    """The greatest value of a concave function that a search over [0, top] finds.
 
-    Any argument's value is a bound, so that the search's precision costs tightness at most.
+    The value at any argument is a bound, so an imprecise search costs only tightness.
     """
     low, high, best = 0.0, top, function(0.0)
     ratio = (math.sqrt(5) - 1) / 2
@@ -231,11 +233,11 @@ def highest(function: Callable[[float], float], top: float, steps: int = 60) -> 
 
 # ── the platforms ─────────────────────────────────────────────────────────────────────────────
 def discord(replies: Sequence[Reply], *, rtt: float = 0.0) -> float:
-    """The bound for replies in a thread each: the channels' windows, and the global one.
+    """The bound for replies that each have a thread: the channels' windows, and the global one.
 
-    A global window may have begun before the first token. When it ends is tried in steps: within
-    one, what is sent before the step's end is not counted, and ages nothing; afterwards windows
-    follow each other from the step's beginning.
+    A global window may have begun before the first token. Its end is tried in steps: requests sent
+    before the end of a step are not counted and cost no age; from the beginning of the step on,
+    windows follow each other.
     """
     if not share_globally(replies):
         return sum(_alone(reply, rtt) for reply in replies) / len(replies)
@@ -247,12 +249,13 @@ def discord(replies: Sequence[Reply], *, rtt: float = 0.0) -> float:
 
 
 def share_globally(replies: Sequence[Reply]) -> bool:
-    """Whether Discord's global window can bind, as when all use their channel's burst together."""
+    """Whether Discord's global window can bind when all replies use their channels' bursts
+    together."""
     return len(replies) * DISCORD_CHANNEL[0] > 2 * DISCORD_GLOBAL[0]
 
 
 def _together(replies: Sequence[Reply], rtt: float, begin: float, end: float, more: int) -> float:
-    """Counted are the windows until the last chunk, and `more`: any number gives a bound."""
+    """Counts the windows until the last chunk, and `more`; any number of windows gives a bound."""
     count, seconds = DISCORD_GLOBAL
     first = min(reply.written[0] for reply in replies)
     last = max(reply.written[-1] for reply in replies)
@@ -265,9 +268,9 @@ def _together(replies: Sequence[Reply], rtt: float, begin: float, end: float, mo
 
 
 def _alone(reply: Reply, rtt: float) -> float:
-    """A reply's own bound, from its channel's windows: they begin with its first request.
+    """One reply's bound from its channel's windows, which begin with its first request.
 
-    When that is sent is tried in steps: within one, the windows count from the step's beginning.
+    The time of that request is tried in steps: within a step, the windows count from its beginning.
     """
     steps = [step * FIRST_STEP for step in range(FIRST_STEPS)]
     return min(
@@ -300,11 +303,11 @@ def _in_channel(
 
 
 def slack(replies: Sequence[Reply], *, rtt: float = 0.0, native: bool = True) -> float:
-    """The bound for replies in one workspace, each a post and edits, or `native` streams too.
+    """The bound for replies in one workspace: each is a post and edits, or one of `native` streams.
 
-    A native stream is a start and a stop, each with text, appends between them, and edits after
-    it. No method was used before the first token, so that each has one window a minute from then
-    on; what is sent after the last of them is not counted.
+    A native stream is a start and a stop that both carry text, appends between them, and edits
+    afterwards. No method was used before the first token, so each has one window a minute from then
+    on; requests after the last window are not counted.
     """
     first = min(reply.written[0] for reply in replies)
     last = max(reply.written[-1] for reply in replies)
@@ -326,8 +329,8 @@ def _streamed(
 ) -> float:
     """The sum's bound when each reply takes the cheaper of edits and a native stream.
 
-    The dual in three prices: a stream (its start and its stop), an append, an edit. It is concave
-    in all of them together, so that searching them one inside the other finds its top.
+    The dual has three prices: a stream (its start and its stop), an append, and an edit. It is
+    jointly concave in them, so nested searches find its top.
     """
     top = _top(edits)
     by_edits = [_Envelope(table) for table in edits]

@@ -1,8 +1,8 @@
-"""A turn's own cost in a conversation of a million messages, beside one in an empty conversation.
+"""Cost of a turn in a conversation of a million messages, compared with an empty conversation.
 
 Both run in one process on one database, between a model that answers immediately and a platform in
-memory. The long conversation has a full window, a summary, and five attachments in it. The figures
-are the process's CPU time from the question to the end of the turn.
+memory. The long conversation has a full window, a summary and five attachments. The figures are the
+process's CPU time from the question to the end of the turn.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.support.store_kit import key, said
 
 MESSAGES = 1_000_000
 BUDGETS = (32_000, 16_000)
-FILES, FILES_SHARE = 5, 0.3  # of the budget
+FILES, FILES_SHARE = 5, 0.3  # share of the budget
 FULL_SHARE = 0.93
 ROUNDS = 40
 GOAL = 2.0

@@ -1,7 +1,7 @@
 """Reads every file of a folder as if it had been attached: `python -m tests.bench.corpus FOLDER …`.
 
-Prints how many files were tried, read and refused, by kind and with the reasons, and the slowest.
-The folder is not part of the repository: real files of packages and test suites that a machine has.
+Prints how many files were tried, read and refused, by kind and with the reasons, and which were
+slowest. The folder is not part of the repository: use real files from packages and test suites.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ LARGEST = 20 * 1024 * 1024
 """ATTACHMENT_MAX_MB's default, in bytes."""
 
 PER_ENDING = 400
-"""Files with the same ending: beyond that they repeat each other."""
+"""Limit of files with the same ending: more of them add nothing new."""
 
 
 def find(folders: Sequence[str]) -> list[Path]:
-    """Regular files, at most `PER_ENDING` of each ending, the same ones every time."""
+    """Regular files, at most `PER_ENDING` of each ending, and the same ones every time."""
     found = sorted(
         path
         for folder in folders
@@ -44,7 +44,7 @@ def find(folders: Sequence[str]) -> list[Path]:
 
 
 async def read_all(paths: Sequence[Path]) -> list[tuple[Path, Extract | AttachmentError, float]]:
-    """Every file with its extract or error, and the seconds it took."""
+    """Read every file; returns its extract or error, and the seconds it took."""
     extractor = SandboxExtractor(pages=100)
     waiting = asyncio.Semaphore(2)
 
@@ -65,7 +65,8 @@ async def read_all(paths: Sequence[Path]) -> list[tuple[Path, Extract | Attachme
 
 
 def report(results: Sequence[tuple[Path, Extract | AttachmentError, float]]) -> None:
-    """Print the counts, each refusal of a kind that should be readable, and the slowest files."""
+    """Print the counts, every refused file of a kind that should be readable, and the slowest
+    files."""
     by_kind: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     for path, result, _ in results:

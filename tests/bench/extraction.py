@@ -1,7 +1,7 @@
-"""Extraction in the sandbox against the library called directly in a warm process.
+"""Extraction in the sandbox, compared with direct calls of the library in a warm process.
 
-Also: how long the event loop is held, and how much the bot's memory grows, while hostile files are
-read. The ratios' goal is 1.2; the goal for the loop's delay is 50 ms at p99.
+Also measures, while hostile files are read, how long the event loop is blocked and how much the
+bot's memory grows. The goals are a ratio of at most 1.2, and 50 ms for the loop's delay at p99.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.support import reader_files as files
 
 ROUNDS = 15  # the smallest result counts: other processes only add to it
 MEGABYTE = 1024 * 1024
-BEAT = 0.005  # seconds between two looks at the loop's delay
+BEAT = 0.005  # seconds between two measurements of the loop's delay
 
 
 def _words(count: int, seed: int) -> str:
@@ -38,7 +38,7 @@ def _words(count: int, seed: int) -> str:
 
 
 def make_pdf() -> bytes:
-    """100 pages of 55 lines, and an image, together about 1 MB."""
+    """100 pages of 55 lines, and an image; about 1 MB together."""
     lines = ["\n".join(_words(9, 100 * page + line) for line in range(55)) for page in range(100)]
     scan = random.Random(1).randbytes(700_000)
     return files.pdf(lines, title="Bench") + b"%" + scan.replace(b"\n", b"").replace(b"\r", b"")
@@ -93,7 +93,7 @@ CASES: dict[str, tuple[Callable[[], bytes], Callable[[bytes], object]]] = {
 
 
 async def run() -> None:
-    """Print the ratios, the delay and the memory, and the cost of the start."""
+    """Print the ratios, the delay, the memory and the cost of the start."""
     await _show_ratios()
     await _show_hostile()
     await _show_start()

@@ -1,7 +1,7 @@
-"""One person's time to first text beside a flood of another's, or of another workspace's.
+"""One person's time to first text during a flood by another person, or by another workspace.
 
-Every part is real and a separate process. One bot is asked by Alice while it is idle, then while
-200 questions of the others are being answered or wait. The figures are the simulators' times from
+Every part is real and a separate process. Alice asks one bot while it is idle, and then while 200
+questions by others are being answered or are waiting. The figures are the simulators' times from
 the question to its first text on the screen; both medians are from one run.
 """
 
@@ -32,7 +32,7 @@ FLOOD = 200
 QUESTIONS = 7
 GOAL = 1.2
 FIRST_TOKEN = 1.0  # as long as fast models take
-FLOOD_RATE, FLOOD_TOKENS = 5.0, 150  # slow answers: the flood lasts, and leaves the cores free
+FLOOD_RATE, FLOOD_TOKENS = 5.0, 150  # slow answers: the flood lasts and leaves the cores free
 ANSWER = "word " * 20 + "end."
 
 Ask = Callable[[str], Awaitable[float]]

@@ -1,6 +1,6 @@
 """The page's first paint on a slow network, cold and warm, in Chromium over CDP.
 
-The profile is a slow 4G: 400 ms from a request to its response, 400 kbit/s in both directions.
+The profile is a slow 4G: 400 ms from a request to its response, and 400 kbit/s in both directions.
 Chromium adds the latency to each request, not to each TCP handshake.
 """
 
@@ -54,7 +54,7 @@ async def _visit(page: Page, origin: str) -> dict[str, Any]:
 
 
 async def run() -> None:
-    """Print the medians of some cold and some warm visits."""
+    """Print the medians of several cold and several warm visits."""
     seen: dict[str, list[dict[str, Any]]] = {"cold": [], "warm": []}
     with tempfile.TemporaryDirectory() as folder:
         async with ModelSim() as model, async_playwright() as playwright:

@@ -1,8 +1,8 @@
-"""How long one step of a reply blocks the event loop: the longest per document and platform.
+"""How long one step of a reply blocks the event loop: the longest step per document and platform.
 
 A step is one call of `Document.frame`. Each document arrives once in one piece and once in chunks.
-The same steps run several times and the least CPU time of each counts, since other processes only
-add to it.
+The same steps run several times, and the least CPU time of each counts, since other processes can
+only add to it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GOAL_MS = 10.0
 
 
 def steps(chunks: list[str], renderer: Renderer) -> Iterator[float]:
-    """Seconds of each step, including the steps of the final frame."""
+    """The seconds that each step takes, including those of the final frame."""
     document = Document(renderer)
     for chunk in chunks:
         document.write(chunk)

@@ -1,7 +1,7 @@
 """History reads in conversations of growing size, compared with the bare query in the same run.
 
-The time must not grow with the history (invariant 9). The store adds to the query two thread
-switches and the conversion of rows to values. A second table measures writes: how long concurrent
+The time must not grow with the history (invariant 9). On top of the query, the store switches
+threads twice and converts rows to values. A second table measures writes: how long concurrent
 messages wait for their group commit.
 """
 

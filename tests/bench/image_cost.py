@@ -1,7 +1,7 @@
 """A request with five images of 1 MB: our model compared with a bare openai client.
 
-The goal is a ratio of at most 1.2 for the time and for the CPU. The longest step is the CPU time
-between two turns of the event loop, during which nothing else of the bot runs.
+The goal is a ratio of at most 1.2 for both time and CPU. The longest step is the CPU time between
+two iterations of the event loop, during which nothing else in the bot runs.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ PEER = "bare openai client"
 
 @dataclass(frozen=True)
 class Figures:
-    """Seconds for a request, of CPU in this process, and of its longest step."""
+    """Seconds for a request, of its CPU in this process, and of its longest step."""
 
     seconds: float
     cpu: float
     step: float
 
     def best(self, other: Figures) -> Figures:
-        """The smaller one of each."""
+        """The smaller value of each figure."""
         return Figures(
             min(self.seconds, other.seconds),
             min(self.cpu, other.cpu),
@@ -84,7 +84,8 @@ def ours(model: ChatModel, pictures: list[bytes]) -> Callable[[], Awaitable[None
 
 
 async def measure(ask: Callable[[], Awaitable[None]]) -> Figures:
-    """One request alone for time and CPU, and one beside a task that watches the loop."""
+    """Send one request alone to measure time and CPU, and one beside a task that watches the
+    loop."""
     began, cpu = time.perf_counter(), time.process_time()
     await ask()
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu

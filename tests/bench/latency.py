@@ -1,10 +1,8 @@
-"""The bot's latency: from event to model request, and from first chunk to the request showing
-it.
+"""The bot's latency: from event to model request, and from first chunk to the request showing it.
 
-Every part is real and a separate process: the platform's simulator with its limits, the
-model's simulator, and `python -m bot run`. Times are the simulators' records on one
-machine's clock. The rate limit has room for a reply's first text, so the results contain the
-bot's time only.
+Every part is real and a separate process: the platform's simulator with its limits, the model's
+simulator, and `python -m bot run`. Times come from the simulators' records on one machine's clock.
+The rate limit has room for a reply's first text, so the results contain only the bot's time.
 """
 
 from __future__ import annotations
@@ -29,8 +27,8 @@ TOKENS = 120
 RATE = 20.0
 # Long enough for the thread to exist before the first token: creating it is the platform's time.
 FIRST_TOKEN = 1.5
-# Slack posts once per second in a channel, and Discord has no such limit across threads, so the
-# questions of a round are this many seconds apart.
+# Slack allows one post per second in a channel, and Discord has no such limit across threads, so
+# the questions of a round are this many seconds apart.
 BETWEEN = 0.02
 
 
@@ -62,7 +60,7 @@ async def run() -> None:
 
 
 async def measure(name: str, count: int) -> Figures:
-    """One round with fresh processes, so that no rate limit is used up."""
+    """Measure one round with fresh processes, so that no rate limit is used up."""
     with tempfile.TemporaryDirectory(prefix="threadline-bench-") as folder:
         async with _platform(name) as sim, ModelSim() as model:
             driver = _driver(sim)

@@ -1,7 +1,7 @@
 """CPU per streamed chunk of our models, compared with a bare loop over the raw response.
 
-The server is a separate process and paces its chunks, so that each is read separately, as with a
-real model. Requests are sent before the measurement starts.
+The server is a separate process that paces its chunks, so each is read separately, as with a real
+model. Requests are sent before the measurement starts.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from tests.bench.table import show
 from tests.sims.model import Answer, ModelSim
 from tests.support.model_kit import huggingface_model, openai_model, openai_provider
 
-STREAMS, CHUNKS, RATE = 100, 40, 25.0  # 2,500 chunks/s: only a few per turn of the loop
-FIRST_DELAY = 1.0  # seconds, in which all requests are sent
+STREAMS, CHUNKS, RATE = 100, 40, 25.0  # 2,500 chunks/s: only a few per iteration of the loop
+FIRST_DELAY = 1.0  # seconds within which all requests are sent
 ROUNDS = 2  # the smallest result counts: other processes only add to it
 BARE = "bare loop over the raw response"
 REQUEST = ChatRequest(messages=(Message(role=Role.USER, content="measure"),))
@@ -94,7 +94,8 @@ class Bench:
 
 
 def schedules() -> list[Answer]:
-    """A different, uneven schedule per stream: chunks that arrive together are read together."""
+    """A different, uneven schedule per stream, because chunks that arrive together are read
+    together."""
     return [
         Answer(
             chunks=["token "] * CHUNKS,

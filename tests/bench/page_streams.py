@@ -1,7 +1,8 @@
 """Cost of a streamed reply on the page: bytes on the wire, the bot's CPU and the browser tab's.
 
 An update has eight characters: 40 tokens a second, 20 updates a second. "Before" is a reader that
-gets each state whole and uncompressed, as older pages do, from a renderer that never cuts a block.
+gets each state whole and uncompressed, as older pages do, from a renderer that never splits a
+block.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from tests.bench.table import show
 from tests.sims.model import Answer, ModelSim
 from tests.support.browser import CHROMIUM, FLAGS, House, Visitor
 
-STEP, RATE = 8, 20  # characters of an update, updates a second
+STEP, RATE = 8, 20  # characters per update; updates per second
 SIZES = (1_000, 4_000, 10_000, 100_000)
-SAMPLES = 30  # updates of an answer that are measured where all of them would take minutes
-SECONDS = 10.0  # of watching a tab
-CHUNK = 11  # bytes around each part of a chunked response
+SAMPLES = 30  # updates to measure of an answer whose complete measurement would take minutes
+SECONDS = 10.0  # seconds of watching a tab
+CHUNK = 11  # bytes that frame each part of a chunked response
 
 _WORDS = "Most of these sentences have nothing but words in them, and commas; and full stops. "
 _SENTENCE = f"{_WORDS * 3}Some have *emphasis*, `code` and a [link](https://e.org/x), too. "
@@ -59,7 +60,7 @@ def uncut() -> Iterator[None]:
 
 
 class Stream:
-    """A reply that grows, and one reader of it."""
+    """A growing reply and one reader of it."""
 
     def __init__(self, protocol: int) -> None:
         self._live = LiveReply(1, 1, "local", "6f1c9d1e-0d6c-4a3c-8a84-9f2a43e0f2d7", 0.0)
@@ -92,7 +93,7 @@ def whole(text: str) -> tuple[int, int]:
 
 
 def whole_before(text: str) -> int:
-    """The same before, from a sample of the updates."""
+    """The bytes that an answer took before, estimated from a sample of the updates."""
     ends = range(STEP, len(text) + STEP, STEP)
     sample = ends[:: max(1, len(ends) // SAMPLES)]
     with uncut():
@@ -106,7 +107,7 @@ def share(protocol: int, text: str) -> float:
     begin = max(STEP, len(text) - 2 * SAMPLES * STEP)
     for end in range(begin, len(text) + 1, STEP):
         took.append(stream.update(text[:end])[2])
-    last = took[-SAMPLES:]  # before them the renderer catches up
+    last = took[-SAMPLES:]  # the renderer catches up before these
     return sum(last) / len(last) * RATE * 100
 
 
@@ -127,7 +128,7 @@ def rows() -> Iterator[list[object]]:
 
 # ── a real tab ────────────────────────────────────────────────────────────────────────────────
 async def tab_share(house: House, tab: Any, cdp: CDPSession, kind: str) -> list[object]:
-    """Percent of a core of the tab and of the bot while the end of a long answer arrives."""
+    """Percent of a core that the tab and the bot use while the end of a long answer arrives."""
     text, tail = KINDS[kind](100_000), int(4 * 40 * (SECONDS + 30))
     words = [text[at : at + 4] for at in range(len(text) - tail, len(text), 4)]
     begin = [text[:-tail]]
@@ -136,7 +137,7 @@ async def tab_share(house: House, tab: Any, cdp: CDPSession, kind: str) -> list[
     shown = "document.querySelector('#thread .feed').textContent.length"
     while await tab.page.evaluate(shown) < len(text) / 2:
         await asyncio.sleep(0.2)
-    await asyncio.sleep(2)  # the long beginning is drawn
+    await asyncio.sleep(2)  # the long beginning has been drawn
     before, bot = await _renderer_seconds(cdp), cpu_seconds(house.bot.process.pid)
     began = time.monotonic()
     await asyncio.sleep(SECONDS)

@@ -1,8 +1,8 @@
 """A platform for the streaming bench: asks many questions concurrently and records the replies.
 
-Each question is another person's: one person's many replies would wait for each other, because the
-rate limiter lets no one's flood delay other people. Times are the simulator's, on one machine's
-clock.
+Each question comes from a different person: many replies to one person would wait for each other,
+because the rate limiter keeps one person's flood from delaying others. Times are the simulator's,
+on one machine's clock.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.support.platform_driver import DiscordDriver, SlackDriver
 
 
 class Rooms(Protocol):
-    """One run's platform."""
+    """The platform of one run."""
 
     @property
     def sim(self) -> SimProcess: ...

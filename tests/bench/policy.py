@@ -1,8 +1,8 @@
-"""A turn's cost of policy, budgets and rates, with a million messages and ten thousand rules.
+"""Cost of policy, budgets and rates per turn, with a million messages and ten thousand rules.
 
 Both worlds run in one process on one database, between a model that answers immediately and a
-platform in memory; they take turns in blocks, so that both meet the same machine. "with" has the
-rules, limits, three budgets with the price list, the books and the private refusal with its audit;
+platform in memory; they alternate in blocks, so that both run under the same load. "with" has the
+rules, limits, three budgets with the price list, the books, and the private refusal with its audit;
 "without" has none of them.
 """
 
@@ -54,7 +54,7 @@ GOAL = 2.0
 MODEL = "openai/gpt-5-mini"
 ONCALL = PersonRef(PersonKind.NAME, "oncall", text="@oncall")
 
-Figures = dict[str, list[tuple[float, float]]]  # seconds of time and of CPU, by the row's name
+Figures = dict[str, list[tuple[float, float]]]  # seconds of time and of CPU, by row name
 
 
 async def run(messages: int = MESSAGES, rules: int = RULES) -> None:
@@ -94,7 +94,7 @@ def _medians(figures: list[tuple[float, float]]) -> tuple[float, float]:
 
 
 async def _turn(world: World, number: int) -> tuple[float, float]:
-    """A question in a conversation that it begins, until the turn's end."""
+    """Ask a question that begins a conversation, and wait for the end of the turn."""
     began = time.perf_counter(), time.process_time()
     where = key(f"t{number}")
     receipt = await world.inbox.receive(
@@ -106,7 +106,7 @@ async def _turn(world: World, number: int) -> tuple[float, float]:
 
 
 async def _refusal(world: World, number: int) -> tuple[float, float]:
-    """A question of a person who may not ask."""
+    """Ask a question as a person who may not ask."""
     began = time.perf_counter(), time.process_time()
     assert await world.inbox.receive(said(number, author=BEN)) is Receipt.REFUSED
     return time.perf_counter() - began[0], time.process_time() - began[1]
@@ -140,7 +140,7 @@ async def _world(path: Path, policy: PolicyRules | None) -> AsyncIterator[World]
 
 
 def _policy(rules: int) -> PolicyRules:
-    """Rules about as many channels, by id and by name; those of #ops say everything."""
+    """One rule per channel, by id or by name; the rules for #ops set every value."""
     ops = PolicyValues(
         effort=Effort.LOW,
         prompt="Be brief.",

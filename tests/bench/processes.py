@@ -1,7 +1,8 @@
-"""Several processes on one PostgreSQL: from event to model request, beside a raw INSERT and NOTIFY.
+"""Several processes on one PostgreSQL: time from event to model request, compared with a raw INSERT
+and NOTIFY.
 
 The server writes to the disk of the temporary directory with its default durability. Slack's
-simulator gives the events to the processes in turn. Also: what an idle process costs.
+simulator gives the events to the processes in turn. Also measures the cost of an idle process.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from tests.support.postgres_server import (
 PROCESSES = (1, 2, 4)
 QUESTIONS, SIGNALS = 100, 300
 IDLE_SECONDS = 20.0
-SETTLE_SECONDS = 8.0  # a start reads what it missed
+SETTLE_SECONDS = 8.0  # seconds in which a start reads what it missed
 
 
 async def run() -> None:
@@ -50,7 +51,7 @@ async def run() -> None:
 
 
 async def measure(server: PostgresServer, url: str, count: int) -> None:
-    """Print the figures of `count` processes; without `url`, of one on SQLite."""
+    """Print the figures of `count` processes; without `url`, of one process on SQLite."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="threadline-bench-")))
         sim = await stack.enter_async_context(SlackSim())
@@ -100,7 +101,7 @@ async def questions(driver: SlackDriver, model: ModelSim) -> list[float]:
 
 
 async def raw(server: PostgresServer) -> list[float]:
-    """Milliseconds from before an INSERT until another connection hears of it."""
+    """Milliseconds from just before an INSERT until another connection is notified of it."""
     url = server.create("bench_raw")
     async with (
         await psycopg.AsyncConnection.connect(url, autocommit=True) as writer,
@@ -120,14 +121,14 @@ async def raw(server: PostgresServer) -> list[float]:
 
 
 def cpu(pid: int) -> float:
-    """Seconds that a process has computed."""
+    """The CPU seconds that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
 def durable_server() -> Iterator[PostgresServer]:
-    """A server on the disk, with PostgreSQL's own defaults of durability."""
+    """A server on the disk with PostgreSQL's default durability."""
     folder = Path(tempfile.mkdtemp(prefix="threadline-pg-"))
     options = _as_postgres()
     if options:

@@ -1,7 +1,7 @@
-"""A good schedule for many replies under Discord's global window: what the bound is held against.
+"""A good schedule for many replies under Discord's global window, to compare the bound with.
 
-Invariant: the schedule keeps the simulator's windows exactly, so that its age is above the least
-that is possible, as the bound is below it; the truth is between them.
+Invariant: the schedule keeps exactly to the simulator's windows, so the least possible age lies
+between the bound and this schedule's age.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from tests.bench.age import Sight, aged
 from tests.bench.bound import DISCORD_GLOBAL, Reply
 
-PHASES = 20  # moments within two windows at which the first one is tried
+PHASES = 20  # starts of the first window to try, within two windows
 
 
 def reachable(replies: Sequence[Reply], *, rtt: float = 0.0) -> float:
@@ -37,8 +37,8 @@ def _mean_age(replies: Sequence[Reply], begin: float, rtt: float) -> float:
 def schedule(replies: Sequence[Reply], begin: float) -> list[list[Sight]]:
     """What each reply's requests show, and when they are sent; `begin` is in seconds.
 
-    Whole texts come first, then the oldest unseen ones; a page is brought to its end before the
-    next one begins.
+    Requests that complete a text come first, then those with the oldest unseen text; each page is
+    completed before the next one begins.
     """
     count, seconds = DISCORD_GLOBAL
     seen: list[list[Sight]] = [[] for _ in replies]
@@ -64,6 +64,6 @@ def _whole(reply: Reply, shown: Sequence[Sight]) -> bool:
 
 
 def _known(reply: Reply, there: int, now: float) -> int:
-    """How much one request can show: up to the end of the page that is open."""
+    """How much one request can show: at most up to the end of the open page."""
     page_end = next((end for end in reply.borders if end > there), len(reply.written))
     return min(bisect_right(reply.written, now), page_end)

@@ -1,8 +1,8 @@
 """The publisher and the rate limiter alone, on a simulated clock: what the policy itself loses.
 
 Invariant: nothing here depends on the machine, so figures are exact and the same every time. The
-platform applies a request half a round trip after it was granted and holds it to the simulators'
-fixed windows, in simulated time; the rest (renderers, clients, network) is left out.
+platform applies a request half a round trip after it was granted and enforces the simulators' fixed
+windows, in simulated time; everything else (renderers, clients, network) is left out.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Windows:
         self.refused = 0
 
     def take(self, now: float, scopes: Sequence[str]) -> None:
-        """Raises Throttled. As in the simulators the global scope is asked first."""
+        """Raises Throttled. As in the simulators, the global scope is checked first."""
         for scope in sorted(scopes, key=lambda scope: scope != rest.GLOBAL):
             limit = self._limits(scope)
             if limit is None:
@@ -63,7 +63,7 @@ class Windows:
 
 @dataclass
 class Surface:
-    """A platform that edits, and where `streams` also appends, in simulated time."""
+    """A platform that edits and, if `streams` is set, also appends, in simulated time."""
 
     rate_limiter: AccountRateLimiter
     clock: ManualClock
@@ -121,7 +121,7 @@ class Platform:
     limits: Callable[[str], tuple[int, float] | None]
     scopes: Callable[[int, Action], tuple[str, ...]]
     measure: int
-    streams: bool | None = None  # whether the streams that it knows may be used
+    streams: bool | None = None  # whether the streams that the limiter knows may be used
 
 
 def discord() -> Platform:
@@ -136,7 +136,7 @@ def discord() -> Platform:
 
 
 def slack(channels: int, *, streams: bool = True) -> Platform:
-    """Posts are held to their workspace's window only: a channel's tokens are no window."""
+    """Posts are limited by the workspace's window only: a channel's tokens are no window."""
     kinds = {
         rate_limits.EDITS: (bound.SLACK_UPDATES, bound.SLACK_SECONDS),
         rate_limits.POSTS: (300, 60.0),
@@ -155,7 +155,7 @@ def slack(channels: int, *, streams: bool = True) -> Platform:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One replay."""
+    """The result of one replay."""
 
     replies: list[Aged]
     traces: list[bound.Reply]
@@ -168,7 +168,7 @@ class Outcome:
 
 
 def together(count: int) -> list[tuple[float, ...]]:
-    """When the tokens of `count` replies are written that all begin within the first 0.3 s."""
+    """The token times of `count` replies that all begin within the first 0.3 s."""
     return [_written(number, 0.3 * number / count) for number in range(count)]
 
 
@@ -179,7 +179,8 @@ async def replay(
     *,
     make_limiter: MakeLimiter = AccountRateLimiter,
 ) -> Outcome:
-    """Play replies whose tokens are written at these times; each is asked a second before."""
+    """Play replies whose tokens are written at these times; each question comes a second
+    earlier."""
     clock = ManualClock()
     windows = Windows(platform.limits)
     rate_limiter = make_limiter(platform.budgets, clock)
@@ -219,7 +220,7 @@ async def replay(
 
 
 def _borders(platform: Platform, tokens: int) -> tuple[int, ...]:
-    """The inner page borders of a reply: pages end where a paragraph does."""
+    """The inner page borders of a reply: pages end at the end of a paragraph."""
     page = platform.measure // 4 // age.PARAGRAPH * age.PARAGRAPH - age.PARAGRAPH
     return tuple(range(page, tokens, page))
 
@@ -267,17 +268,17 @@ SHAPES = (
 
 
 async def run() -> None:
-    """All shapes without a round trip and with one of 120 ms; some minutes."""
+    """Replay all shapes, without a round trip and with one of 120 ms; takes some minutes."""
     await report([(platform, count, rtt) for platform, count in SHAPES for rtt in (0.0, 0.12)])
 
 
 async def quick() -> None:
-    """One and ten replies."""
+    """Replay one and ten replies."""
     await report([(platform, count, 0.0) for platform, count in SHAPES if count <= 10])
 
 
 async def report(cases: Sequence[tuple[Platform, int, float]]) -> None:
-    """Print a row for each."""
+    """Print a row for each shape."""
     rows = [_row(await replay(case[0], together(case[1]), case[2]), *case) for case in cases]
     show(
         "The publisher and the rate limiter on a simulated clock (seconds)",
@@ -308,7 +309,7 @@ def _row(outcome: Outcome, platform: Platform, count: int, rtt: float) -> list[o
 
 
 def least(platform: Platform, traces: Sequence[bound.Reply], rtt: float) -> float:
-    """The bound with what the platform offers here."""
+    """The bound, given what the platform offers here."""
     if platform.name == "discord":
         return bound.discord(traces, rtt=rtt)
     return bound.slack(traces, rtt=rtt, native=bool(platform.streams))

@@ -1,8 +1,8 @@
-"""The search in 1,000,000 messages, on SQLite and on PostgreSQL: times, sizes, and the migration.
+"""Search in 1,000,000 messages, on SQLite and on PostgreSQL: times, sizes, and the migration.
 
-One person has 90 % of the messages, 1,000 people share the others; words are as frequent as in a
-language (Zipf), and one message in ten is Japanese. The texts are random: only their number, their
-lengths and the frequencies matter.
+One person has 90 % of the messages, and 1,000 people share the others. Words are as frequent as in
+a natural language (Zipf), and one message in ten is Japanese. The texts are random: only their
+number, lengths and word frequencies matter.
 """
 
 from __future__ import annotations

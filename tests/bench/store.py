@@ -1,8 +1,8 @@
-"""The store on PostgreSQL and SQLite: each transition's time, and what several processes reach.
+"""The store on PostgreSQL and SQLite: time per transition, and throughput of several processes.
 
-The peer is a raw INSERT and commit on the same server, over TCP, in the same run: what PostgreSQL
-and the machine can do at best. The server flushes each commit, to memory, where the tests keep its
-files: on a disk, the flush is added to both.
+The peer is a raw INSERT and commit on the same server, over TCP, in the same run: the best that
+PostgreSQL and the machine can do. The server flushes each commit to memory, where the tests keep
+its files; on a disk, the time of a flush is added to both.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.support.store_kit import ANSWER, PostgresPlace, key, opened, said
 
 T = TypeVar("T")
 TURNS = 400
-TOGETHER = 16  # turns at the same time in each process
+TOGETHER = 16  # concurrent turns in each process
 SECONDS = 6.0
 PROCESSES = (1, 2, 4)
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
@@ -132,7 +132,7 @@ def _throughput(server: PostgresServer, seconds: float, processes: tuple[int, ..
 
 
 async def _work(url: str, seconds: float, number: int) -> int:
-    """Whole turns of conversations of this process, for some seconds; returns how many."""
+    """Run whole turns of this process's conversations for some seconds; returns their number."""
     turns = 0
     until = time.monotonic() + seconds
 

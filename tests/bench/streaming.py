@@ -1,7 +1,9 @@
-"""Many concurrent replies on both platforms: how old what people see is, beside the bound.
+"""Many concurrent replies on both platforms: how old the text on people's screens is, compared with
+the bound.
 
-Invariant: every run has fresh separate processes (platform, model, bot), so budgets are full at
-its start; every run ends within its limit in time, and what is not whole then counts as incomplete.
+Invariant: every run has fresh, separate processes (platform, model, bot), so budgets are full at
+its start. Every run ends within its time limit, and replies that are not whole by then count as
+incomplete.
 """
 
 from __future__ import annotations
@@ -37,10 +39,10 @@ from tests.support.harness import ROOT, BotProcess
 TOKENS, RATE, JITTER = 800, 40.0, 0.5
 FIRST_TOKEN = 2.0  # seconds until the model's first token: threads are created in this time
 PAGE_BORDER = 400  # chunks: the answer takes two messages on Discord, cut at a paragraph
-# How long the last reply may take from the question on, in seconds.
+# How long the last reply may take, in seconds from its question.
 LIMITS = {"discord": 90.0, "slack": 420.0}
-PROBE = 0.1  # seconds between looks at the bot's /healthz
-SETTLE = 0.5  # seconds for what follows the last text, such as cleared statuses
+PROBE = 0.1  # seconds between probes of the bot's /healthz
+SETTLE = 0.5  # seconds for requests after the last text, such as clearing statuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one run gave; times in seconds, `cpu` per chunk."""
+    """The results of one run; times in seconds, `cpu` per chunk."""
 
     case: Case
     replies: list[Aged]
@@ -80,7 +82,7 @@ class Outcome:
 
     @property
     def incomplete(self) -> int:
-        """Replies that were never whole, and questions that never got to the model."""
+        """Replies that were never whole, and questions that never reached the model."""
         return self.case.replies - sum(reply.last is not None for reply in self.replies)
 
 
@@ -97,13 +99,13 @@ TRIPS = (0.0, 0.12)
 
 
 async def run() -> None:
-    """All cases, the baseline at no round trip; about half an hour."""
+    """Run all cases, the baseline only without a round trip; takes about half an hour."""
     cases = [Case(*shape, rtt=rtt) for shape in SHAPES for rtt in TRIPS]
     await report([*cases, *(Case(*shape, who="baseline") for shape in SHAPES)])
 
 
 async def quick() -> None:
-    """One and ten replies without a round trip; about three minutes."""
+    """Run one and ten replies without a round trip; takes about three minutes."""
     shapes = [shape for shape in SHAPES if shape[1] <= 10]
     await report([Case(*shape, who=who) for shape in shapes for who in ("bot", "baseline")])
 
@@ -138,7 +140,7 @@ async def report(cases: Sequence[Case]) -> None:
 
 
 def least(outcome: Outcome) -> tuple[float, float]:
-    """The bound with all that the platform offers, and what says how tight that is."""
+    """The bound with everything that the platform offers, and a figure for how tight it is."""
     rtt, traces = outcome.case.rtt, outcome.traces
     if outcome.case.platform == "slack":
         return bound.slack(traces, rtt=rtt), bound.slack(traces, rtt=rtt, native=False)
@@ -183,7 +185,7 @@ async def measure(case: Case) -> Outcome:
 
 
 class Answering(Protocol):
-    """The answering program: its process, and its port for /healthz (0: it has none)."""
+    """The answering program: its process, and its port for /healthz (0 if it has none)."""
 
     pid: int
     http_port: int
@@ -259,7 +261,7 @@ def _trace(case: Case, record: Record) -> bound.Reply:
 
 
 async def _until_whole(case: Case, place: Rooms, asked: Sequence[Any]) -> None:
-    """Look once a second, and not before the text can be whole."""
+    """Check once a second, but not before the text can be whole."""
     deadline = time.monotonic() + LIMITS[case.platform]
     await asyncio.sleep(FIRST_TOKEN + TOKENS / RATE)
     waiting = list(asked)
@@ -288,7 +290,8 @@ def _cpu(pid: int) -> float:
 
 @asynccontextmanager
 async def _probing(port: int) -> AsyncIterator[list[float]]:
-    """How long /healthz takes each time, in seconds: it waits for the bot's loop as all others."""
+    """How long each /healthz request takes, in seconds: it waits for the bot's loop like everything
+    else."""
     waits: list[float] = []
     task = asyncio.create_task(_probe(port, waits)) if port else None
     try:

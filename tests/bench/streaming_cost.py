@@ -1,8 +1,9 @@
-"""CPU per streamed chunk of the whole of our streaming, beside a bare loop, and the loop's lag.
+"""CPU per streamed chunk of the complete streaming path, compared with a bare loop, and the loop's
+lag.
 
-Model, document, pages, publisher and rate limiter are real; the surface renders and sends
-nothing. The model's server is a separate process. Both ways are measured in the same run,
-with the garbage collector as the bot has it.
+Model, document, pages, publisher and rate limiter are real; the surface renders but sends nothing.
+The model's server is a separate process. Both ways are measured in the same run, with the garbage
+collector tuned as in the bot.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from tests.support.surfaces import FakeLedger, FakeSurface
 
 # (concurrent streams, chunks each, chunks a second): the goal's own, and a smaller one.
 SHAPES = ((100, 100, 25.0), (1_000, 60, 10.0))
-FIRST_DELAY = {100: 1.0, 1_000: 6.0}  # seconds: all requests are sent in this time
-LOOK = 0.005  # seconds between looks at the loop
+FIRST_DELAY = {100: 1.0, 1_000: 6.0}  # seconds within which all requests are sent
+LOOK = 0.005  # seconds between checks of the loop
 REQUEST = ChatRequest(messages=(Message(role=Role.USER, content="measure"),))
 MESSAGES: list[Any] = [{"role": "user", "content": "measure"}]
 
@@ -50,7 +51,7 @@ class Bench:
         self.rate_limiter = AccountRateLimiter(rest.limits, self._clock)
 
     async def bare(self, _number: int) -> None:
-        """Read bytes and look at none."""
+        """Read bytes and discard them."""
         create = self.client.chat.completions.with_streaming_response.create
         options: Any = {"include_usage": True}
         async with create(
@@ -104,7 +105,8 @@ def _row(name: str, costs: dict[str, float], way: str, lags: list[float]) -> lis
 
 
 def _answers(streams: int, chunks: int, rate: float) -> list[Answer]:
-    """Uneven, and different for each stream: chunks that come together are read together."""
+    """Uneven schedules, different for each stream, because chunks that arrive together are read
+    together."""
     return [
         Answer(
             chunks=age.chunks(chunks),

@@ -13,7 +13,7 @@ def show(
 ) -> None:
     """Print a titled table, first column left-aligned and figures right-aligned, then notes.
 
-    Pass numbers as text where their digits matter; a float gets two decimals.
+    Pass numbers as text if their precision matters; a float gets two decimals.
     """
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]

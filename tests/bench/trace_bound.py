@@ -1,9 +1,10 @@
 """The bound for traces: no schedule within the documented limits shows the replies fresher.
 
 Invariant: every figure is a lower bound of the age, averaged over the time in which replies are
-written. On Slack each minute of the trace has a price per request of a method (Lagrange's dual of
+written. On Slack, each minute of the trace has a price per request of a method (Lagrange's dual of
 "at most `count` in any minute"): for any prices, the sum of the replies' cheapest schedules, less
-the price of the whole budget, is below the sum of ages of every schedule that keeps the limits.
+the price of the whole budget, is below the sum of ages of every schedule that keeps within the
+limits.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ COUNTS = {
     "append": SLACK_APPENDS,
     "edit": SLACK_UPDATES,
 }
-PARTS = 4  # overlapping minutes begin this often in a minute
+PARTS = 4  # how many overlapping minutes begin within a minute
 PART_SECONDS = SLACK_SECONDS / PARTS
-STEPS = 30  # of the search for the prices that give the highest bound
-FIRST_PRICE = 0.1  # square seconds: a request that makes text 0.45 s fresher is worth that
+STEPS = 30  # steps of the search for the prices that give the highest bound
+FIRST_PRICE = 0.1  # square seconds: the price of a request that makes text 0.45 s fresher
 
 Spent = tuple[str, int]  # a method and a part of a minute
 Prices = Mapping[Spent, float]
@@ -63,7 +64,7 @@ def _in_channel(reply: Reply) -> float:
 
 
 def slack(replies: Sequence[Reply], *, native: bool = True) -> float:
-    """Any minute, in steps of a part of one, has its counts of requests."""
+    """The counts of requests hold for any minute, in steps of a fraction of one."""
     first = min(reply.written[0] for reply in replies)
     last = max(reply.written[-1] for reply in replies)
     parts = range(1 - PARTS, math.ceil((last - first) / PART_SECONDS) + 1)
@@ -93,7 +94,7 @@ class _Hull:
     lines: deque[tuple[int, float, float]] = field(default_factory=deque)
 
     def add(self, state: int, written: float, cost: float) -> None:
-        """A state costs `cost` and ages since `written`."""
+        """Add a state that costs `cost` and whose text ages since `written`."""
         if cost == INF:
             return
         lines, slope, offset = self.lines, -written, cost + written * written / 2
@@ -105,7 +106,7 @@ class _Hull:
         lines.append((state, slope, offset))
 
     def least(self, at: float) -> tuple[float, int]:
-        """The least cost at `at`, which never falls from call to call, and its state."""
+        """The least cost at `at`, and its state; `at` must never fall from call to call."""
         lines = self.lines
         if not lines:
             return INF, 0
@@ -118,18 +119,18 @@ class _Hull:
 class _Schedule:
     """One reply's cheapest schedule: a post and edits, or a start, appends, a stop and edits.
 
-    A request between two chunks counts as sent at the first of them, at the cheaper price of
-    the parts that both lie in.
+    A request between two chunks counts as sent at the first of them, at the cheaper price of the
+    two parts of a minute that they lie in.
     """
 
     def __init__(self, reply: Reply, prices: Prices, first: float, native: bool) -> None:
         self._written = [at - first for at in reply.written]
         self._prices, self._native = prices, native
-        # By chunks shown, of an open stream and of a message that is edited.
+        # Keyed by the number of chunks shown: of an open stream, and of a message that is edited.
         self._came: list[dict[int, tuple[bool, int, Spent | None]]] = [{}, {}]
 
     def cheapest(self, spent: Counter[Spent]) -> float:
-        """Its age and its price together; what it spends is added to `spent`."""
+        """The sum of its age and its price; the requests it uses are added to `spent`."""
         written, hulls = self._written, (_Hull(), _Hull())
         count = len(written)
         for shown in range(1, count):
@@ -153,7 +154,8 @@ class _Schedule:
     def _step(
         self, shown: int, at: float, parts: set[int], hulls: tuple[_Hull, _Hull], edited: bool
     ) -> float:
-        """The least cost of showing so much by a stream, or by a message that is `edited`."""
+        """The least cost of showing this many chunks by a stream, or by a message that is
+        `edited`."""
         from_nothing = (at - self._written[0]) ** 2 / 2
         streaming = hulls[False].least(at)
         if not edited:

@@ -1,6 +1,7 @@
-"""Traces: replies of many lengths that arrive in bursts, through the real publisher and limiter.
+"""Traces: replies of many lengths that arrive in bursts, replayed through the real publisher and
+limiter.
 
-Invariant: a trace depends on its seed alone, and the simulated clock makes every figure exact.
+Invariant: a trace depends only on its seed, and the simulated clock makes every figure exact.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from tests.bench.replay import Outcome, Platform, discord, replay, slack
 from tests.bench.table import show
 from tests.bench.trace_bound import over_time
 
-SECONDS = 180.0  # new replies arrive for so long
-RATE, JITTER = 20.0, 0.5  # tokens a second, and how unevenly they come, in gaps
+SECONDS = 180.0  # seconds in which new replies arrive
+RATE, JITTER = 20.0, 0.5  # tokens per second, and the unevenness of the gaps between them
 SPREAD = 0.8  # standard deviation of the logarithm of a reply's length
 SHORTEST, LONGEST = 2.0, 60.0  # seconds
-BURST_SHARE, BURST_SECONDS = 0.1, 2.0  # arrivals that bring others with them, and how soon
+BURST_SHARE, BURST_SECONDS = 0.1, 2.0  # share that bring others, and how soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Trace:
         return f"{self.platform.name} {self.per_minute:g}/min of {self.median:g} s{bursts}"
 
     def replies(self) -> list[tuple[float, ...]]:
-        """When each reply's tokens are written, in seconds from the trace's beginning."""
+        """When each reply's tokens are written, in seconds from the beginning of the trace."""
         dice = random.Random(self.seed)
         starts = sorted(self._starts(dice))
         return [_tokens(start, self._length(dice), dice) for start in starts]
@@ -89,7 +90,7 @@ class Clairvoyant(Forecast):
 
 
 def age_over_time(outcome: Outcome) -> float:
-    """The mean age over the time in which text is written, of all replies together."""
+    """The mean age of all replies together, over the time in which text is written."""
     return over_time(outcome.traces, [reply.mean * reply.lasted for reply in outcome.replies])
 
 
@@ -101,12 +102,12 @@ def least(trace: Trace, outcome: Outcome) -> float:
 
 
 async def run() -> None:
-    """All traces; about two minutes, most of it for the bounds."""
+    """Replay all traces; takes about two minutes, mostly for the bounds."""
     await report(TRACES)
 
 
 async def quick() -> None:
-    """One trace of each shape with few replies."""
+    """Replay one trace of each shape with few replies."""
     await report([trace for trace in TRACES if trace.seed == 1 and trace.per_minute <= 10])
 
 

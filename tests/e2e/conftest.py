@@ -20,7 +20,7 @@ from tests.support.platform_driver import DiscordDriver, PlatformDriver, SlackDr
 
 @pytest.fixture
 def figures(record_property: Callable[[str, object], None]) -> Callable[[object], None]:
-    """Adds a text to the end of the test run's output, from any xdist worker."""
+    """Add text to the end of the test run's output, from any xdist worker."""
     return lambda said: record_property("figures", str(said))
 
 
@@ -107,7 +107,7 @@ async def profiles(browser: Browser) -> Profiles:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visit(profiles: Profiles) -> AsyncIterator[Callable[..., Awaitable[Visitor]]]:
-    """Send visitors to a house; fails if an error occurred in a visitor's browser."""
+    """Send visitors to a house; fails if an error occurs in a visitor's browser."""
     visits: list[Visitor] = []
 
     async def arrive(house: House, **options: Any) -> Visitor:

@@ -23,8 +23,8 @@ def operation(page: Page, method: str, path: str) -> Locator:
 
 
 async def count_operations(page: Page) -> int:
-    """How many operations the API's description has."""
-    address = urljoin(page.url, "/openapi.json")  # the page has no base address of its context
+    """The number of operations in the API's description."""
+    address = urljoin(page.url, "/openapi.json")  # the page has no base address from its context
     description = await (await page.request.get(address)).json()
     return sum(len(methods) for methods in description["paths"].values())
 
@@ -40,7 +40,7 @@ async def try_operation(box: Locator, body: str, **fields: str) -> Locator:
 
 
 async def test_every_operation_is_shown_and_can_be_sent(house: House, visit: Visit) -> None:
-    """With this tab's token, creates a conversation and streams its answer into the page."""
+    """Creates a conversation with this tab's token, and streams its answer into the page."""
     await house.model.say("Seen in the description.", match="describe yourself")
     page = (await (await visit(house)).tab("/docs")).page
     await expect(page.locator("details")).to_have_count(await count_operations(page))

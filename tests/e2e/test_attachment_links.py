@@ -1,4 +1,4 @@
-"""Links in questions, end to end: a team's own pages are read, and nothing beside them."""
+"""Links in questions, end to end: a team's own pages are read, but nothing else on its network."""
 
 from __future__ import annotations
 

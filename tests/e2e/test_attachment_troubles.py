@@ -1,4 +1,4 @@
-"""Downloads that fail, and models that take no images: answers come, and say what is missing."""
+"""Failing downloads, and models that accept no images: answers arrive and say what is missing."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ PICTURE = ("shot.png", "image/png", png())
 
 
 # ── downloads ─────────────────────────────────────────────────────────────────────────────────
-async def test_troubles_of_downloads_delay_only_their_own_answers_and_not_for_long(
+async def test_download_failures_briefly_delay_only_their_answers(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """429 for five minutes, a byte from time to time, bytes without end, and nothing at all."""
+    """Responses of 429 for five minutes, an occasional byte, endless bytes, and no response at
+    all."""
     bot.set(ATTACHMENT_WAIT_SECONDS=str(WAIT), ATTACHMENT_MAX_MB="1")
     for trouble in TROUBLES:
         await break_downloads(driver, trouble, trouble)
@@ -51,7 +52,7 @@ async def test_troubles_of_downloads_delay_only_their_own_answers_and_not_for_lo
 async def test_many_downloads_that_never_end_leave_others_their_turn(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """Ten files of one message hang; another person's file is read as usual."""
+    """Ten files of one message hang, while another person's file is read as usual."""
     bot.set(ATTACHMENT_WAIT_SECONDS="100")
     await break_downloads(driver, "hangs", "never")
     await model.say("Answered.")

@@ -60,7 +60,7 @@ async def test_without_a_model_for_speech_one_sentence_says_so(
 async def test_slacks_own_transcript_needs_no_model_for_speech(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """Slack finishes it after it has announced the message."""
+    """Slack finishes the transcript after it has announced the message."""
     await model.script(Answer(match="call me", text="I cannot call."), Answer(text="Hello."))
     async with bot:
         thread = await driver.direct("hi there")

@@ -24,9 +24,8 @@ async def until(
 async def wait_answered(
     driver: PlatformDriver, thread: ThreadRef, text: str, count: int = 1
 ) -> None:
-    """Wait until the bot's newest message in a thread is complete and contains `text`, and there
-    are `count`. A process that is killed earlier asks the model again.
-    """
+    """Wait until a thread has `count` messages of the bot, the newest complete and containing
+    `text`. A process killed before that asks the model again."""
 
     async def check() -> bool:
         seen = await driver.seen(thread)
@@ -81,7 +80,7 @@ async def wait_settled(bot: BotProcess, driver: PlatformDriver) -> None:
 async def test_questions_asked_while_the_bot_was_killed_are_answered_once(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """In an existing thread, in a new one and in a direct message."""
+    """Questions are asked in an existing thread, in a new one and in a direct message."""
     await model.say("Before.", times=2)
     await bot.start()
     await bot.ready()
@@ -122,8 +121,8 @@ async def test_questions_asked_while_the_bot_was_killed_are_answered_once(
 def fewest(driver: PlatformDriver) -> int:
     """The minimum number of requests for a catch-up.
 
-    Discord: the thread, the channel, the direct message. Slack: the list of channels, two
-    channels and the direct message, and the two known threads with news.
+    Discord: the thread, the channel and the direct message. Slack: the list of channels, two
+    channels, the direct message, and the two known threads with new messages.
     """
     return 3 if driver.name == "discord" else 1 + 3 + 2
 

@@ -1,4 +1,4 @@
-"""People in control, on every platform: stop, retry, continue, edit, delete, reset and undo."""
+"""What people can do, on every platform: stop, retry, continue, edit, delete, reset and undo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.harness import BotProcess
 from tests.support.platform_driver import PlatformDriver, Seen, ThreadRef, at_rest, ever_said
 
 STORY = "Once there was a thread. " * 12  # about 60 tokens
-HELD = 20  # tokens after which a story to be interrupted waits
+HELD = 20  # tokens after which a story pauses, to be interrupted
 
 
 async def until(
@@ -22,7 +22,7 @@ async def until(
 
 
 async def whole(driver: PlatformDriver, thread: ThreadRef, *texts: str) -> list[Seen]:
-    """The bot's messages in a thread, once each is complete and contains its text."""
+    """The bot's messages in a thread, once each is complete and contains its expected text."""
 
     async def check() -> list[Seen] | None:
         seen = await driver.seen(thread)
@@ -35,12 +35,12 @@ async def whole(driver: PlatformDriver, thread: ThreadRef, *texts: str) -> list[
 
 
 async def writes(driver: PlatformDriver, thread: ThreadRef, text: str) -> None:
-    """Whether a message contains the text now or did in an earlier version."""
+    """Whether a message contains the text, or did in an earlier version."""
     await until(lambda: ever_said(driver, thread, text), driver)
 
 
 async def wait_command_reply(driver: PlatformDriver, thread: ThreadRef, text: str) -> None:
-    """Whether a command's reply is in the thread or shown only to the person."""
+    """Wait for a command's reply, whether in the thread or shown only to the person."""
 
     async def check() -> bool:
         here = [message.text for message in await driver.seen(thread)]
@@ -50,7 +50,7 @@ async def wait_command_reply(driver: PlatformDriver, thread: ThreadRef, text: st
 
 
 def said(body: dict[str, Any]) -> list[str]:
-    """The messages of a request after the system prompt, without authors' names."""
+    """The messages of a request after the system prompt, without their authors' names."""
     return [message["content"].rpartition(": ")[2] for message in body["messages"][1:]]
 
 
@@ -58,7 +58,7 @@ async def ask_for(model: ModelSim, match: str) -> list[str]:
     return said((await model.last(match)).body)
 
 
-# ── stop, try again, go on ────────────────────────────────────────────────────────────────────
+# ── stop, try again, continue ──────────────────────────────────────────────────────────────────
 async def test_anyones_stop_ends_the_model_request_within_a_second(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
@@ -90,7 +90,7 @@ async def test_retry_replaces_the_reply_in_the_same_messages(
         await driver.say(thread, "go on")
         await whole(driver, thread, "Short", "Short")
         assert await ask_for(model, "go on") == ["say something", "Short and better.", "go on"]
-        await driver.press(thread, "retry")  # of the newer reply; the older one is left alone
+        await driver.press(thread, "retry")  # of the newer reply; the older one is unaffected
         await until(lambda: has_asked_times(model, "go on", 2), driver)
         again = await whole(driver, thread, "Short", "Short")
         assert again[0].id == reply.id
@@ -217,7 +217,7 @@ async def test_editing_an_older_question_changes_later_requests_only(
 async def test_a_deleted_question_is_forgotten_and_does_not_come_back(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """Also if its event is delivered again; its answer stays, as the setting says."""
+    """This holds even if its event is delivered again. The answer stays, as the setting says."""
     await model.say("Yes.")
     async with bot:
         thread = await driver.mention("hello")
@@ -285,7 +285,7 @@ async def test_a_deleted_reply_leaves_the_history(
         assert asked["content"] == f"{driver.speaker}: hello\n\n{driver.speaker}: second"
 
 
-# ── starting over, and back ───────────────────────────────────────────────────────────────────
+# ── reset and undo ─────────────────────────────────────────────────────────────────────────────
 async def test_reset_is_undone_by_its_button_once(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
@@ -334,7 +334,7 @@ async def whole_reply(driver: PlatformDriver, thread: ThreadRef, count: int) -> 
     await until(check, driver)
 
 
-# ── threads that go ────────────────────────────────────────────────────────────────────────────
+# ── deleted and closed threads ─────────────────────────────────────────────────────────────────
 async def test_losing_access_mid_reply_ends_the_turn_once_and_posts_nothing_elsewhere(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
@@ -363,7 +363,7 @@ async def test_deleting_the_root_mid_reply_leaves_nothing_in_the_channel(
         assert not bot.events("failed")
 
 
-# ── who speaks ────────────────────────────────────────────────────────────────────────────────
+# ── authors ───────────────────────────────────────────────────────────────────────────────────
 async def test_two_people_in_one_thread_are_answered_in_turn(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
@@ -396,8 +396,8 @@ async def test_one_person_in_ten_threads_has_ten_conversations(
 async def test_another_bots_mention_is_ignored_but_a_persons_in_its_thread_is_answered(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """Bots that mention each other would loop forever; the message that began the thread is
-    quoted."""
+    """Bots that answered each other's mentions would loop forever. The message that began the
+    thread is quoted."""
     await model.say("Here I am.")
     async with bot:
         thread = await driver.other_bot("are you there?")

@@ -64,7 +64,8 @@ async def test_mention_is_answered_in_a_thread_by_edits_of_one_message(
 async def test_a_reply_in_the_thread_continues_with_the_history(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """No mention needed; the model gets the system prompt, then role and content in index order."""
+    """No mention is needed; the model gets the system prompt, then role and content in index
+    order."""
     await model.script(Answer(match="first", text="One."), Answer(match="second", text="Two."))
     async with bot:
         thread = await driver.mention("the first question")
@@ -86,7 +87,8 @@ async def test_a_reply_in_the_thread_continues_with_the_history(
 async def test_reasoning_is_indicated_and_neither_shown_nor_resent(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess, form: str
 ) -> None:
-    """Reasoning is indicated, on Slack by its status; no version or request contains its text."""
+    """Reasoning is only indicated (on Slack by the status); no version or request contains its
+    text."""
     await model.dialect(reasoning=form)
     thoughts = "ponder " * 50
     await model.script(
@@ -116,7 +118,7 @@ async def test_reasoning_is_indicated_and_neither_shown_nor_resent(
 async def test_shown_reasoning_is_small_above_the_answer_and_not_sent_again(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """It streams before the answer does, and its markup never reaches the answer."""
+    """It streams before the answer, and its markup never reaches the answer."""
     bot.set(REASONING="shown")
     await model.script(
         Answer(match="first", text="**One.**", reasoning="```\nponder " * 20, rate=10),
@@ -172,14 +174,16 @@ async def test_two_threads_at_once_stay_apart(
 async def test_the_same_event_twice_gives_one_reply(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """Slack sends a mention as app_mention and as message anyway; here it arrives again."""
+    """Slack always sends a mention both as app_mention and as message; here it also arrives
+    again."""
     await model.say("Just once. " * 8, rate=20)
     async with bot:
         thread = await driver.mention("only once please")
         await driver.redeliver(thread)
         await whole(driver, thread, "Just once.")
         await driver.redeliver(thread)
-        follow_up = await driver.say(thread, "and now?")  # the next question proves the order
+        # A second reply would appear before the reply to this question.
+        follow_up = await driver.say(thread, "and now?")
         assert follow_up
         seen = await whole(driver, thread, "Just once.", count=2)
         assert len(seen) == 2
@@ -274,7 +278,7 @@ async def test_an_answer_cut_off_keeps_what_was_shown_and_says_so(
 async def test_files_that_cannot_be_read_are_named(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """A video next to a question gets one sentence, and the words get an answer."""
+    """A video next to a question is named in one sentence, and the question itself is answered."""
     await model.say("A fine cat.")
     async with bot:
         video = ("cat.mp4", "video/mp4", b"\0\0\0\x18ftypmp42" + bytes(100))
@@ -325,8 +329,8 @@ async def test_stop_ends_the_model_call_and_keeps_what_was_shown(
 async def test_a_restart_after_a_kill_completes_the_reply_in_the_same_message(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """SIGKILL while writing: after the restart there is one complete message, and correct
-    history."""
+    """SIGKILL while writing: after the restart there is one complete message, and the history is
+    correct."""
     await model.say(STORY, wait_at=20, times=1)
     await bot.start()
     await bot.ready()

@@ -1,6 +1,6 @@
 """A database that fails while the bot runs or starts, and backups of a running bot.
 
-The conditions are real: a full file system, a write limit by the kernel, another program's
+The conditions are real: a full file system, a write limit set in the kernel, another program's
 lock, a read-only mount, overwritten bytes.
 """
 
@@ -68,7 +68,7 @@ def full(disk: Path) -> Iterator[None]:
 
 @contextmanager
 def failing_writes(bot: BotProcess, database: Path) -> Iterator[None]:
-    """The kernel refuses every write beyond the present size of the write-ahead log."""
+    """The kernel refuses every write beyond the current size of the write-ahead log."""
     size = Path(f"{database}-wal").stat().st_size
     forever = resource.RLIM_INFINITY
     resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (size, forever))
@@ -107,7 +107,7 @@ def bot_of(folder: Path, driver: PlatformDriver, model: ModelSim, database: Path
             "OPENAI_BASE_URL": model.base_url,
             "SYSTEM_PROMPT": "Be brief.",
             "DATABASE_URL": f"sqlite:///{database}",
-            "LOG_LEVEL": "INFO",  # a log longer than the database would fail with it
+            "LOG_LEVEL": "INFO",  # a log longer than the database would make the database fail too
         },
     )
 
@@ -124,7 +124,7 @@ async def until(
 async def shows(
     driver: PlatformDriver, thread: ThreadRef, text: str, *, ended: bool = True
 ) -> None:
-    """Wait until the newest message contains `text` and, if `ended`, nothing is being written."""
+    """Wait until the newest message contains `text` and, if `ended`, is no longer being written."""
 
     async def check() -> bool:
         seen = await driver.seen(thread)
@@ -154,7 +154,7 @@ async def health(bot: BotProcess) -> tuple[int, dict[str, Any]]:
 async def fails_and_recovers(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess, failing: Callable[[], Any], words: str
 ) -> None:
-    """The database begins to fail while a reply is being written; then a person asks."""
+    """The database begins to fail while a reply is being written; then a person asks a question."""
     await model.script(
         Answer(match="story", text=STORY, rate=0, wait_at=3), Answer(match="", text="Here I am.")
     )
@@ -179,12 +179,13 @@ async def fails_and_recovers(
         await shows(driver, writing, STORY, ended=False)  # it continues as far as it can
     await until(bot.healthy, driver, "health again")
     await shows(driver, writing, STORY)
-    for thread in (asked, again):  # no one had to ask twice
+    for thread in (asked, again):  # no question had to be repeated
         await shows(driver, thread, "Here I am.")
     assert len(await driver.seen(writing)) == 1
     assert len(await model.streams(match="tell me a story")) == 1
     assert await count_apologies(driver) == 1
-    # A small write may still fit between two that fail: then the log says so twice.
+    # A small write may still succeed between two failures, and then the log reports the failure
+    # twice.
     failed, *_ = bot.events("the database fails")
     assert words in failed["error"]
     assert len(bot.events("the database works again")) == 1
@@ -235,7 +236,7 @@ async def run_refused(*words: str, database: Path) -> str:
 
 @pytest.fixture
 async def database_with_history(tmp_path: Path) -> Path:
-    """A database that the bot created."""
+    """A database created by the bot."""
     database = tmp_path / "threadline.db"
     assert (await command("migrate", database=database))[0] == 0
     return database
@@ -268,7 +269,7 @@ async def test_a_start_on_a_read_only_disk_says_so(tmp_path: Path) -> None:
 async def test_a_second_process_is_refused_in_one_line(
     discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
-    """The check comes first: nothing is logged and no platform is contacted."""
+    """The lock is checked first: nothing is logged and no platform is contacted."""
     database = tmp_path / "threadline.db"
     async with bot_of(tmp_path, discord, model, database) as bot:
         before = len(await discord.sim.requests())

@@ -1,6 +1,5 @@
-"""Rules on Discord: who may ask, with which model and prompt, which messages are questions, and who
-may press what; with the real bot process.
-"""
+"""Rules on Discord, with the real bot process: who may ask, with which model and prompt, which
+messages are questions, and who may press which button."""
 
 from __future__ import annotations
 
@@ -51,7 +50,7 @@ answers = "mention"
 
 @dataclass
 class Team:
-    """A server with channels, roles and people, and the bot that serves it."""
+    """A server with channels, roles and people, and the bot on it."""
 
     sim: DiscordSim
     model: ModelSim
@@ -119,7 +118,7 @@ class Team:
         await self.sim.until(is_told)
 
     async def reply_to(self, interaction: int) -> str:
-        """What only the person of an interaction sees; "" if the bot acknowledged it alone."""
+        """The private reply to an interaction; "" if the bot only acknowledged it."""
 
         async def find() -> Any:
             found = await self.sim.interaction(interaction)
@@ -150,7 +149,8 @@ class Team:
         return await self.sim.click(self.people[person], message["id"], wanted)
 
     async def expect_refusals(self, thread: int, shown: Mapping[str, Any], control: str) -> None:
-        """Those who may not press a button learn it privately, and the message stays as it is."""
+        """Press a button as people who may not: each is refused privately, and the message stays
+        unchanged."""
         for person, reason in MAY_NOT.items():
             reply = await self.reply_to(await self.press(person, thread, control))
             assert reason in reply, (person, control)
@@ -210,13 +210,13 @@ async def team(model: ModelSim, tmp_path: Path) -> AsyncIterator[Team]:
 async def test_rules_decide_who_is_answered_and_by_what(team: Team) -> None:
     sim, people = team.sim, team.people
     async with team.bot:
-        # A role lets a person in, and the channel has its model and prompt.
+        # A role gives a person access, and the channel has a model and a prompt.
         allowed = await sim.mention("first deploy", user=people["alice"], channel=team.ops)
         await team.answer_to(allowed)
         used, prompt = await team.model_of("first deploy")
         assert used == "ops" and "You run things." in prompt
 
-        # Others get one private sentence a day: no thread, no call of a model.
+        # Others get one private sentence a day, but no thread and no model request.
         reasons = {"bob": policy_texts.NOT_ALLOWED, "ivy": policy_texts.BLOCKED}
         refused = [
             await sim.mention(f"{person} asks", user=people[person], channel=team.ops)
@@ -233,7 +233,8 @@ async def test_rules_decide_who_is_answered_and_by_what(team: Team) -> None:
         assert [len(await team.list_told(person)) for person in reasons] == [1, 1]
         assert await team.model.streams(match="asks") == []
 
-        # A category answers all messages of its channels, each in a thread, but none to others.
+        # In a category with that mode, each message in a channel is answered in a thread; others
+        # are refused.
         plain = await sim.say(people["bob"], team.support, "my printer smokes")
         to_alice = await sim.say(people["bob"], team.support, f"<@{d.ALICE}> look at this")
         await team.answer_to(plain)
@@ -243,7 +244,7 @@ async def test_rules_decide_who_is_answered_and_by_what(team: Team) -> None:
         await sim.until(lambda: team.model.streams(match="still burning"))
         assert not await team.has_thread(to_alice)
 
-        # Where only mentions count, the other messages of a thread are history.
+        # Where only mentions count, the other messages in a thread are history.
         quiet = await sim.mention("start", user=people["bob"], channel=team.quiet)
         await team.answer_to(quiet)
         await team.wait_stored(await sim.say(people["bob"], quiet, "just talking"))
@@ -253,13 +254,13 @@ async def test_rules_decide_who_is_answered_and_by_what(team: Team) -> None:
         assert "just talking" in said
         assert all("summing up" in str(x.body) for x in await team.model.streams(match="talking"))
 
-        # Each value and each person can be explained, where only the person sees it.
+        # Values and access can be explained, visible only to the person who asks.
         why = await team.slash("bob", team.ops, "why")
         assert "openai/ops" in why and "#ops" in why
         assert "may ask" in await team.slash("alice", team.ops, "whoami")
         assert policy_texts.NOT_ALLOWED in await team.slash("bob", team.ops, "whoami")
 
-        # Administrators of the server set values of a channel, which count from then on.
+        # Server administrators set a channel's values, which apply from then on.
         denied = await team.slash("alice", d.CHANNEL, "channel", setting="answers", value="always")
         assert "dministrator" in denied
         await team.slash("carol", d.CHANNEL, "channel", setting="answers", value="always")
@@ -282,14 +283,14 @@ async def test_a_role_that_is_gone_at_the_claim_lets_no_one_in(team: Team) -> No
         await team.model.release()
         await team.answer_to(thread, access_texts.NO_LONGER)
         assert await team.model.streams(match="also mine") == []
-        # Nor does the question come back with a later one.
+        # Nor is the question included in a later request.
         await sim.mention("and mine?", channel=thread)
         await team.answer_to(thread, "Certainly.")
         assert "also mine" not in str((await team.model.last("and mine?")).body)
 
 
 async def test_rules_apply_to_what_was_missed(team: Team) -> None:
-    """Messages that are read after an outage bring no roles, so Discord is asked for them."""
+    """Messages read after an outage carry no roles, so the bot asks Discord for them."""
     sim, people = team.sim, team.people
     async with team.bot:
         await team.answer_to(await sim.mention("hello", user=people["alice"], channel=team.ops))
@@ -309,8 +310,8 @@ async def test_rules_apply_to_what_was_missed(team: Team) -> None:
         assert await team.model.streams(match="missed of") == []
 
 
-async def test_doctor_names_what_no_one_has(team: Team) -> None:
-    """Without the gateway, and by the same rules as the running bot."""
+async def test_doctor_lists_names_that_no_one_has(team: Team) -> None:
+    """`doctor` works without the gateway and applies the same rules as the running bot."""
     wrong = f'[[rules]]\nwhere = "discord:{d.GUILD}/#opps"\nallow = ["@on-cal", "role:5"]\n'
     file = team.bot.folder / "threadline.toml"
     file.write_text(file.read_text() + wrong)
@@ -326,11 +327,12 @@ MAY_NOT = {
     "bob": policy_texts.NOT_ALLOWED,
     "ivy": policy_texts.BLOCKED,
 }
-"""Someone who may ask, but took no part; and those who may not ask."""
+"""Someone who may ask but took no part, and people who may not ask."""
 
 
 async def test_only_those_who_may_control_a_conversation(team: Team) -> None:
-    """People × controls: those who may not get a private reply, and nothing changes."""
+    """All combinations of people and controls: a refused person gets a private reply, and nothing
+    changes."""
     sim, model = team.sim, team.model
     await model.script(
         Answer(match="tell", text="Once upon a time. " * 20, wait_at=5, times=1),
@@ -356,7 +358,7 @@ async def test_only_those_who_may_control_a_conversation(team: Team) -> None:
         ):
             for person, reason in MAY_NOT.items():
                 if name in ("model", "effort") and person == "dan":
-                    continue  # a choice for the next answer, which he may ask for
+                    continue  # he may ask, so he may choose for the next answer
                 reply = await team.slash(person, thread, name, **options)
                 assert reason in reply or name == "channel", (person, name)
                 assert "dministrator" in reply or name != "channel", (person, name)
@@ -368,7 +370,7 @@ async def test_only_those_who_may_control_a_conversation(team: Team) -> None:
         await team.press("carol", thread, "retry")
         await team.answer_to(thread)
         assert (await team.model_of("tell"))[0] == "ops"
-        # An edit of someone who may not ask any more changes nothing.
+        # An edit by someone who may no longer ask changes nothing.
         await sim.set_roles(d.ALICE)
         await sim.edit(thread, f"<@{d.BOT}> tell me another one")
         await team.wait_told("alice", policy_texts.NOT_ALLOWED)
@@ -379,8 +381,8 @@ async def test_only_those_who_may_control_a_conversation(team: Team) -> None:
 
 
 async def test_an_edit_through_a_proxy_counts_as_the_persons(team: Team) -> None:
-    """A webhook has no roles; the person for whom it speaks has, or has lost them. Another bot's
-    post is no person's."""
+    """A webhook has no roles, but the person it speaks for does, or has lost them. A post by
+    another bot belongs to no person."""
     sim, people = team.sim, team.people
     async with team.bot:
         ids = await sim.say_by_proxy(

@@ -1,6 +1,6 @@
-"""A process that is killed between the end of a turn and a removal leaves nothing on the screen.
+"""A process killed between the end of a turn and a removal leaves nothing on the screen.
 
-The platform refuses the removal until after the kill, so that the kill is always at that point.
+The platform refuses the removal until after the kill, so the kill always happens at that point.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def begin(world: World) -> UserActions:
 
 
 async def kill_with_a_leftover(people: UserActions, kind: str) -> None:
-    """Kill the process after the turn's end, with the removal still to do."""
+    """Kill the process after the end of the turn, with the removal still pending."""
     assert people.world.query("SELECT kind FROM leftovers") == [(kind,)]
     await people.world.bot.kill()
 

@@ -1,4 +1,4 @@
-"""One person's flood beside another's question, on each platform, with a bot of few slots."""
+"""A question during another person's flood, on each platform, with a bot of few slots."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ async def is_answered(driver: PlatformDriver, thread: ThreadRef) -> bool:
 async def ask_beside(
     model: ModelSim, flooded: PlatformDriver, asked: PlatformDriver, *people: str
 ) -> None:
-    """While `people` ask 200 questions, Alice's is the next one that the model gets, and answered
-    while the flood waits.
-    """
+    """Ask 200 questions as `people` and one as Alice: the model gets hers next, and it is answered
+    while the flood still waits."""
     await model.script(
         Answer(match="hers", text="Hers."),
         Answer(match="flood", text=LONG, rate=0.5),  # for minutes
@@ -52,14 +51,15 @@ async def ask_beside(
 async def test_one_persons_flood_does_not_delay_another(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """In the same channel, with the platform's limits."""
+    """Both ask in the same channel, under the platform's limits."""
     bot.set(MAX_CONCURRENT_TURNS="10")
     async with bot:
         await ask_beside(model, driver, driver, "bob")
 
 
 async def test_one_workspaces_burst_does_not_delay_another(model: ModelSim, tmp_path: Path) -> None:
-    """One bot on Discord and Slack: a burst of several people there, a question here."""
+    """One bot on Discord and Slack: several people cause a burst on one, and someone asks on the
+    other."""
     async with DiscordSim() as discord, SlackSim() as slack:
         drivers = (SlackDriver(slack), DiscordDriver(discord))
         environ = {"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": "k"}

@@ -1,6 +1,6 @@
-"""Virtual users under fault injection, judged in the same way as the kills.
+"""Virtual users under fault injection, judged in the same way as the kill tests.
 
-Every test run includes a short one. `make soak` runs for `SOAK_SECONDS` on each platform (15
+Every test run includes a short run. `make soak` runs for `SOAK_SECONDS` on each platform (15
 minutes by default), with a new seed every few minutes; `FAULT_SEED` replays a seed.
 """
 
@@ -18,8 +18,8 @@ import pytest
 from tests.kills.process_pool import ProcessPool
 from tests.kills.virtual_users import RunResult, run
 
-SHORT = 10.0  # seconds in which people begin conversations; those are completed afterwards
-ROUND = 240.0  # seconds of one seed in a soak
+SHORT = 10.0  # seconds in which people begin conversations, which are completed afterwards
+ROUND = 240.0  # seconds per seed in a soak
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ async def test_fault_injection_loses_repeats_and_cuts_nothing(
 async def test_fault_injection_soak(
     platform: str, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
-    """Several rounds, each with another seed, which is printed."""
+    """Several rounds, each with a new seed, which is printed."""
     seconds = float(os.environ.get("SOAK_SECONDS") or 900)
     deadline = time.monotonic() + seconds
     results: list[RunResult] = []

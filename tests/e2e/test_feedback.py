@@ -65,7 +65,7 @@ async def feedback_elements(driver: SlackDriver, thread: ThreadRef) -> list[Any]
 
 
 async def comment(driver: PlatformDriver, pressed: Any, text: str, user: str = "alice") -> None:
-    """Write into the form that the press opened, and submit it."""
+    """Fill in the form that the press opened, and submit it."""
     if isinstance(driver, DiscordDriver):
         discord = driver.sim
 
@@ -93,7 +93,8 @@ async def comment(driver: PlatformDriver, pressed: Any, text: str, user: str = "
 async def test_a_vote_is_changed_commented_and_taken_back(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """Also after a restart, and by each person separately; only the person sees the answers."""
+    """This works after a restart too, and for each person separately. Only the person sees the
+    responses."""
     await model.say("It is 42.")
     (bot.folder / "threadline.toml").write_text("feedback = true\n")
     people = {name: str(person) for name, person in driver.people.items()}  # type: ignore[attr-defined]
@@ -122,7 +123,8 @@ async def test_a_vote_is_changed_commented_and_taken_back(
 async def test_replies_are_calm_where_no_one_asked_for_votes(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """By default on Slack only; nowhere with `feedback = false`, and old buttons say so."""
+    """By default there are thumbs on Slack only; with `feedback = false` there are none, and old
+    buttons say so."""
     await model.say("It is 42.")
     async with bot:
         thread = await driver.mention("what is it?")
@@ -156,7 +158,8 @@ async def slack() -> AsyncIterator[SlackDriver]:
 async def test_a_workspace_without_the_element_shows_replies_whole(
     slack: SlackDriver, model: ModelSim, tmp_path: Path
 ) -> None:
-    """As an edit and as the end of a native stream; the refusal is remembered."""
+    """The reply ends as an edit, or as the close of a native stream; the bot remembers the
+    refusal."""
     await model.say("It is 42. " * 20)
     settings = {"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": "sk-x"}
     bot = BotProcess(tmp_path, {**slack.settings(), **settings})
@@ -174,15 +177,16 @@ async def test_a_workspace_without_the_element_shows_replies_whole(
 
 
 async def find_ended(slack: SlackDriver, thread: ThreadRef) -> Seen | None:
-    """The thread's reply, once it has the buttons of its end."""
+    """The thread's reply, once it shows its final buttons."""
     seen = await slack.seen(thread)
     return seen[0] if seen and seen[0].button("retry") else None
 
 
-async def test_only_who_sees_the_form_can_comment(
+async def test_only_a_person_who_sees_the_form_can_comment(
     slack: SlackDriver, model: ModelSim, tmp_path: Path
 ) -> None:
-    """A comment that comes after the vote was taken back is refused in the form, not lost."""
+    """A comment sent after the vote was taken back is refused in the form, so the text is not
+    lost."""
     await model.say("It is 42.")
     settings = {"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": "sk-x"}
     bot = BotProcess(tmp_path, {**slack.settings(), **settings})

@@ -1,4 +1,4 @@
-"""Very long code becomes a file on both platforms, also after kills; text where files are
+"""Very long code becomes a file on both platforms, even after kills; it stays text where files are
 forbidden."""
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from tests.support.platform_driver import (
 )
 
 LINES = {"discord": 200, "slack": 1_000}  # at least three pages on both platforms
-# How to find an upload: the request that sends the content, and the one that shares the file.
+# Patterns that find an upload: the request that sends the content, and the one that shares the
+# file.
 UPLOADS = {
     "discord": [("/messages", "code.py", "received"), ("/messages", "code.py", "applied")],
     "slack": [
@@ -94,7 +95,8 @@ async def check_whole(driver: PlatformDriver, thread: ThreadRef) -> list[Seen]:
 async def test_long_code_ends_as_a_file_and_the_history_has_all_of_it(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """The code streams as text, then as its first lines and a count; a restart changes nothing."""
+    """The code streams as text, then is replaced by its first lines and a count; a restart changes
+    nothing."""
     text = answer_of(driver)
     await model.script(
         Answer(match="write", text=text, rate=2_000.0, wait_at=len(tokenize(text)) - 10),
@@ -124,7 +126,7 @@ async def test_long_code_ends_as_a_file_and_the_history_has_all_of_it(
 async def test_a_kill_during_the_upload_leaves_one_file(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess, platform: str, moment: int
 ) -> None:
-    """Killed before and after the upload is applied: the answer is stored and shown once."""
+    """Killed before and after the upload is applied: the answer is stored, and shown once."""
     await model.say(answer_of(driver), rate=20_000.0)
     thread = await kill_while_it_writes(driver, bot, moment)
     async with bot:
@@ -148,7 +150,7 @@ async def test_a_kill_during_the_upload_while_the_model_writes_leaves_one_file(
 
 
 async def kill_while_it_writes(driver: PlatformDriver, bot: BotProcess, moment: int) -> ThreadRef:
-    """Ask a question, and wait until the bot dies at that moment of the upload."""
+    """Ask a question, and wait until the bot dies at this moment of the upload."""
     match, body, at = UPLOADS[driver.name][moment]
     if isinstance(driver, SlackDriver):
         await driver.sim.uploads(seconds=1.0)
@@ -163,7 +165,7 @@ async def kill_while_it_writes(driver: PlatformDriver, bot: BotProcess, moment: 
 async def test_code_stays_text_where_files_are_forbidden(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """The whole code in order; the log gives the reason."""
+    """The whole code appears in order, and the log gives the reason."""
     await model.say(answer_of(driver), rate=20_000.0)
     await driver.forbid_files()
     async with bot:

@@ -1,8 +1,7 @@
-"""The bot dies by SIGKILL at any moment, and people notice only a pause.
+"""The bot is killed with SIGKILL at any moment, and people notice only a pause.
 
-The moments come from a recorded run (`tests.kills.points`), and `tests.support.judge` judges
-what people saw. A sample runs here, all of them in `make soak`; `KILL_SECONDS` ends it
-early.
+The moments come from a recorded run (`tests.kills.points`), and `tests.support.judge` judges what
+people saw. A sample runs here; `make soak` tries all moments, and `KILL_SECONDS` ends it early.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ POST = {
     "slack": r"POST /api/chat\.(?:startStream|postMessage)",
     "slack by edits": r"POST /api/chat\.postMessage",
 }
-# The request that brings the last text of a short answer; a stream's close may carry it.
+# The request that carries the last text of a short answer; closing a stream may carry it.
 LAST = {
     "discord": (r"PATCH .*/messages/\d+", "q00003w0011"),
     "slack": (r"POST /api/chat\.stopStream", ""),
@@ -61,8 +60,8 @@ READ = {
 
 
 def shared(platform: str, points: list[KillPoint]) -> list[KillPoint]:
-    """This platform's half of points that are in the core alone: each runs on one of the two
-    platforms here, and on all three in `make soak`."""
+    """Half of the points that depend only on the core: each runs on one of the two platforms here,
+    and on all three in `make soak`."""
     return points[platform != "discord" :: 2]
 
 
@@ -82,7 +81,7 @@ def likely_points(platform: str) -> list[KillPoint]:
         # The first or second page is posted, but the bot has not recorded it.
         KillPoint(Target.PLATFORM, "applied", POST[platform], body="q00001"),
         KillPoint(Target.PLATFORM, "applied", POST[platform], body="q00001", skip=1),
-        # The last text is shown, or not yet.
+        # The last text is shown, or is about to be.
         KillPoint(Target.PLATFORM, "applied", what, body=words),
         KillPoint(Target.PLATFORM, "received", what, body=words),
         # Missed messages are being read.
@@ -231,7 +230,8 @@ async def all_applied(sim: SimProcess, platform: str) -> bool:
     return not await under_way(sim, platform)
 
 
-# Slack with and without streams differs in how pages are written, which the first scenario covers.
+# With and without streams, Slack differs only in how pages are written, which the first scenario
+# covers.
 @pytest.mark.parametrize(
     ("platform", "scenario_type"),
     [
@@ -242,7 +242,7 @@ async def all_applied(sim: SimProcess, platform: str) -> bool:
 async def test_a_recorded_run_covers_every_kind_of_kill_point(
     platform: str, scenario_type: type[Scenario], pool: ProcessPool, tmp_path: Path
 ) -> None:
-    """The recorded run itself has no violations, and covers each kind of moment."""
+    """The recorded run itself has no violations, and it covers every kind of moment."""
     recording = await record(platform, pool, tmp_path, scenario_type)
     assert not recording.verdict.violations, recording.verdict
     assert recording.verdict.outcomes == OUTCOMES[scenario_type]
@@ -265,7 +265,7 @@ async def test_a_kill_at_every_point_loses_repeats_and_cuts_nothing(
     tmp_path: Path,
     figures: Callable[[object], None],
 ) -> None:
-    """In random order, so that a limited time budget leaves out other points each time."""
+    """The order is random, so that each run under a limited time budget omits different points."""
     points = points_of(await record(platform, pool, tmp_path / "recorded", scenario_type))
     kills = [[point] for point in random.sample(points, len(points))]
     report = await campaign(
@@ -283,7 +283,7 @@ async def test_second_and_third_kills_lose_repeat_and_cut_nothing(
     tmp_path: Path,
     figures: Callable[[object], None],
 ) -> None:
-    """Each kill comes during the recovery from the one before, at random points."""
+    """Each kill comes during the recovery from the previous one, at random points."""
     points = points_of(await record(platform, pool, tmp_path / "recorded", scenario_type))
     early = [point for point in points if point.skip < 3]
     rows = [[random.choice(points), *random.choices(early, k=2)] for _ in range(IN_A_ROW)]

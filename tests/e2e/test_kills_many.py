@@ -1,6 +1,6 @@
 """The bot dies repeatedly, and only the question that kills it is given up.
 
-Real processes and real kills. Here at a size for every test run; `make soak` has more.
+Real processes and real kills. This size suits every test run; `make soak` has more.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ async def pool() -> AsyncIterator[ProcessPool]:
 async def running(world: World) -> Scenario:
     """A connected, idle bot."""
     await world.driver.widen(6)
-    if isinstance(world.driver.sim, SlackSim):  # other tests cover the rate limit of a minute
+    if isinstance(world.driver.sim, SlackSim):  # other tests cover the limit per minute
         await world.driver.sim.limits(scale=4.0)
     scenario = Scenario(world, patience=90.0)
     await world.bot.start()
@@ -56,12 +56,12 @@ async def ask_many(scenario: Scenario, count: int, *, words: int, rate: float) -
 
 
 async def wait_answered(scenario: Scenario, questions: list[Question]) -> None:
-    """Wait until all are answered, in any order."""
+    """Wait until all questions are answered, in any order."""
     await asyncio.gather(*(scenario.wait_answered(question) for question in questions))
 
 
 async def one_kills(world: World, others: int) -> tuple[float, int]:
-    """One question kills the bot each time; returns the seconds and deaths until all turns
+    """Ask a question that kills the bot each time; returns the seconds and deaths until all turns
     ended."""
     scenario = await running(world)
     first = await ask_many(scenario, others // 2, words=12, rate=12.0)
@@ -98,7 +98,8 @@ async def kill_from_outside(world: World, *, questions: int, words: int, pause: 
 async def test_many_deaths_give_up_the_one_question_that_kills_and_no_other(
     pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
-    """On each platform, twenty others are answered; so are twelve through six external kills.
+    """On each platform, twenty other questions are answered, and so are twelve through six external
+    kills.
 
     All run concurrently, since each mostly waits.
     """
@@ -125,7 +126,7 @@ async def test_many_deaths_give_up_the_one_question_that_kills_and_no_other(
 async def test_after_three_kills_replies_complete_as_soon_as_slack_accepts_them(
     platform: str, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
-    """An exhausted limit answers 429 with `Retry-After: 1` repeatedly; then it is lifted."""
+    """An exhausted limit answers 429 with `Retry-After: 1` again and again, until it is lifted."""
     spent = {"status": 429, "headers": {"Retry-After": "1"}, "times": 10_000}
     async with new_world(platform, pool, tmp_path) as world:
         scenario = await running(world)
@@ -150,7 +151,7 @@ async def test_after_three_kills_replies_complete_as_soon_as_slack_accepts_them(
         verdict = await scenario.verdict()
     assert not verdict.violations, verdict
     figures(f"{platform}: {len(refused)} refused; whole {waited:.1f} s after it was free")
-    # the last summand is for a loaded machine; this once took over a minute
+    # the last summand allows for a loaded machine; this once took over a minute
     assert waited < 1.0 + 2.0 + 2.0
     assert len(refused) < 12 * 12
 

@@ -44,7 +44,8 @@ async def _requests(model: ModelSim, match: str) -> Any:
 async def test_a_slash_command_chooses_a_model_by_completion_or_menu(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """Discord completes the name in the thread; Slack shows a menu, then the person's threads."""
+    """Discord completes the name in the thread; Slack shows a menu, and then a list of the person's
+    threads."""
     await model.say("One.")
     bot.set(MODELS=OTHER)
     async with bot:
@@ -64,7 +65,7 @@ async def test_a_slash_command_chooses_a_model_by_completion_or_menu(
 async def test_the_context_counts_the_conversation(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """A question and its answer are two messages; the shares of all parts add up."""
+    """A question and its answer are two messages, and the shares of all parts add up."""
     await model.say("One.")
     bot.set(MODELS=OTHER)
     async with bot:
@@ -99,7 +100,7 @@ async def _choose_on_slack(driver: SlackDriver) -> None:
     sim = driver.sim
 
     async def find(text: str) -> Any:
-        """The private message with this text, once it is there."""
+        """The private message with this text, once it has arrived."""
         messages = await sim.ephemeral(ids.ALICE)
         return next((each for each in messages if text in each["shown"]), None)
 

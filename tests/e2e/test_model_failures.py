@@ -1,7 +1,7 @@
 """Every model failure, on every platform.
 
-One sentence appears, the text so far stays, and the next question works. One bot process
-goes through all failures.
+One sentence appears, the text so far stays, and the next question works. A single bot process goes
+through all failures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FIRST_TOKEN, BETWEEN_TOKENS = 4.0, 2.0  # seconds; enough for a busy machine
 
 @dataclass(frozen=True)
 class Fault:
-    """What the model does with the question `name`, and what people see."""
+    """How the model fails at the question `name`, and what people see."""
 
     name: str
     sentence: str
@@ -35,7 +35,7 @@ def broken(name: str, breaks: str, sentence: str = "broke off") -> Fault:
     return Fault(name, sentence, {"text": HALF, "rate": 0, "breaks": breaks, "at": 4}, "Half of")
 
 
-# Each group is asked concurrently and has fewer failures than open the circuit breaker: temporary
+# Each group is asked concurrently and has too few failures to open the circuit breaker; temporary
 # failures are tried three times.
 GROUPS = (
     (

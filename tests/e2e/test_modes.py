@@ -62,10 +62,10 @@ async def whole(driver: PlatformDriver, thread: ThreadRef, text: str) -> None:
 
 # ── platforms ─────────────────────────────────────────────────────────────────────────────────
 async def test_slack_over_signed_http(slack: SlackDriver, model: ModelSim, tmp_path: Path) -> None:
-    """One HTTP port serves Slack's events and /healthz; a forged event is refused.
+    """One HTTP port serves Slack's events and /healthz, and a forged event is refused.
 
-    The port is published, so without tokens the page and the API are closed for any Host
-    header.
+    The port is published, so without tokens the page and the API are closed whatever the Host
+    header says.
     """
     await model.say("Over HTTP.")
     environ = settings_of(model, slack, SLACK_SIGNING_SECRET=s.SIGNING_SECRET, SLACK_APP_TOKEN="")
@@ -90,7 +90,7 @@ async def test_both_platforms_in_one_process(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Started from scratch, as people start it."""
+    """The bot is started with a new interpreter, as people start it."""
     monkeypatch.setenv(SWITCH, "0")
     await model.say("Here I am.")
     async with BotProcess(tmp_path, settings_of(model, discord, slack)):
@@ -136,8 +136,8 @@ async def test_reset_by_slash_in_a_discord_thread(
 async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(
     slack: SlackDriver, model: ModelSim, tmp_path: Path
 ) -> None:
-    """Slash commands do not exist inside threads, so the channel's one offers the person's
-    threads."""
+    """Slash commands do not exist inside threads, so in a channel /reset offers the person's
+    threads there."""
     async with BotProcess(tmp_path, settings_of(model, slack)):
         thread = await slack.mention("about cats")
         await whole(slack, thread, "about cats")
@@ -168,7 +168,7 @@ async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(
 async def test_a_discord_forum_post_started_by_a_person(
     discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
-    """Mentioned in the post, the bot reads the earlier messages, including the title."""
+    """When mentioned in the post, the bot reads its earlier messages, including the title."""
     async with BotProcess(tmp_path, settings_of(model, discord)):
         post = await discord.sim.forum_post(d.BOB, "Which editor?", "I like vi")
         thread = post["thread"] if isinstance(post, dict) else post
@@ -305,12 +305,12 @@ async def test_version_and_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     code, out, _ = await command("--help", folder=tmp_path, environ={})
     assert code == 0
     assert all(name in out for name in ("run", "chat", "migrate", "doctor", "version"))
-    monkeypatch.setenv(SWITCH, "0")  # from scratch, as people start it
+    monkeypatch.setenv(SWITCH, "0")  # with a new interpreter, as people start it
     assert (await command("--version", folder=tmp_path, environ={}))[0] == 0
 
 
 async def test_terminal_remembers_across_restarts(model: ModelSim, tmp_path: Path) -> None:
-    """`echo … | python -m bot chat` prints the answer only."""
+    """`echo … | python -m bot chat` prints only the answer."""
     first = await chat("hello", tmp_path)
     second = await chat("and again", tmp_path)
     assert "1 message " in first
@@ -320,7 +320,7 @@ async def test_terminal_remembers_across_restarts(model: ModelSim, tmp_path: Pat
 async def test_pipe_gets_the_answer_on_stdout_and_a_failure_on_stderr(
     model: ModelSim, tmp_path: Path
 ) -> None:
-    """Scripts see the failure by the exit code; the text before the failure is there."""
+    """Scripts detect the failure by the exit code; the text before the failure is still printed."""
     environ = {"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url}
     await model.script(
         Answer(match="half", text="Half of it is here.", rate=0, breaks="end", at=4),
@@ -339,7 +339,8 @@ async def test_pipe_gets_the_answer_on_stdout_and_a_failure_on_stderr(
 
 
 async def test_pipe_beside_a_question_is_its_file(model: ModelSim, tmp_path: Path) -> None:
-    """Here and with a running bot; an input that is too large is one sentence, and asks nothing."""
+    """This holds in this process and with a running bot. Oversized input gives one sentence, and no
+    question is asked."""
     await model.script(Answer(match="why did it fail", text="Out of memory."))
     environ = {
         "LLM": "openai:sim",
@@ -367,7 +368,8 @@ async def test_pipe_beside_a_question_is_its_file(model: ModelSim, tmp_path: Pat
 
 
 async def test_the_terminal_connects_to_a_running_bot(model: ModelSim, tmp_path: Path) -> None:
-    """Over the bot's port, with a token where needed; the conversation is a thread of the page."""
+    """This goes through the bot's port, with a token where needed; the conversation is a thread on
+    the page."""
     await model.script(
         Answer(match="story", text="**Once** there was a thread. " * 12, wait_at=24),
         Answer(match="badly", fault="bad_key"),  # joined with the next question
@@ -409,7 +411,7 @@ async def test_the_terminal_connects_to_a_running_bot(model: ModelSim, tmp_path:
 async def test_control_c_stops_the_answer_and_not_the_program(
     model: ModelSim, tmp_path: Path
 ) -> None:
-    """In a real terminal, where the line editor handles the same signal between lines."""
+    """Uses a real terminal, where the line editor handles the same signal between lines."""
     await model.script(
         Answer(match="story", text="Once there was a thread. " * 12, wait_at=20),
         Answer(match="again", text="Still here."),
@@ -474,7 +476,7 @@ class Terminal:
             asyncio.get_running_loop().remove_reader(self._ours)
 
     async def type(self, keys: str) -> None:
-        """Press keys, and forget earlier output."""
+        """Press keys, and discard earlier output."""
         self._screen = ""
         os.write(self._ours, keys.encode())
 
@@ -485,7 +487,8 @@ class Terminal:
                 await asyncio.sleep(0.02)
 
     async def asks_after(self, text: str) -> None:
-        """Wait for the next prompt after `text`: earlier keys could reach another reader."""
+        """Wait for the next prompt after `text`, since keys pressed earlier could reach another
+        reader."""
         async with asyncio.timeout(60):
             while "you>" not in self._screen.partition(text)[2]:
                 await asyncio.sleep(0.02)
@@ -495,7 +498,7 @@ class Terminal:
 
 
 def controlling_terminal() -> None:
-    """In the child: make this terminal the controlling one, so that Ctrl-C sends the signal."""
+    """Make this terminal the child's controlling one, so that Ctrl-C sends the signal."""
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 

@@ -15,7 +15,7 @@ pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 
 Visit = Callable[..., Awaitable[Visitor]]
 
-# Two directions and scripts without spaces; code and a table that are wider than a phone.
+# Both text directions and scripts without spaces; code and a table wider than a phone.
 MIXED = """\
 # כותרת בעברית
 
@@ -37,7 +37,7 @@ SCREENS: dict[str, dict[str, Any]] = {
 }
 MOBILE: dict[str, Any] = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
 
-# What sticks out of the page sideways, except inside of what scrolls itself.
+# Elements that extend beyond the page sideways, except inside scrollable ones.
 _STICKS_OUT = """() => [...document.querySelectorAll("body *")].filter((node) => {
   const { left, right, width } = node.getBoundingClientRect();
   if (!width || (left >= -1 && right <= innerWidth + 1)) return false;
@@ -52,7 +52,7 @@ _OVERFLOWS = """(selector) => [...document.querySelectorAll(selector)]
 _MOVES = """() => document.getAnimations()
   .filter(({ effect }) => effect.getComputedTiming().duration > 1)
   .map(({ animationName }) => animationName ?? "transition")"""
-# In forced colours a background is the canvas, so an icon drawn by one would vanish.
+# In forced colors every background has the canvas color, so an icon drawn as one would vanish.
 _ICON = """() => {
   const icon = document.querySelector("#help .icon");
   return [icon, document.body].map((node) => getComputedStyle(node).backgroundColor);
@@ -60,7 +60,7 @@ _ICON = """() => {
 
 
 async def check(tab: Tab, name: str) -> None:
-    """The thread and the help violate no rule of axe, and nothing scrolls sideways."""
+    """Check that the thread and the help violate no axe rule and that nothing scrolls sideways."""
     await expect(tab.box).to_be_in_viewport(ratio=1)
     await expect(tab.thread.get_by_role("button", name="Send")).to_be_in_viewport(ratio=1)
     await _check_width(tab, name)
@@ -78,7 +78,7 @@ async def _check_width(tab: Tab, name: str) -> None:
 
 
 async def test_every_screen_shows_everything(visit: Visit, house: House) -> None:
-    """A thread and the help, on a zoomed, a small, a wide screen, and in the system's colours."""
+    """A thread and the help on a zoomed, a small and a wide screen, and in the system's colors."""
     await house.model.say(MIXED, match="two directions")
     token = house.new_token()
     tab = await (await visit(house, token=token, viewport=SCREENS["zoomed"]["viewport"])).tab()

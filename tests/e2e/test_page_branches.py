@@ -1,4 +1,4 @@
-"""Editing a question, trying again and going back to what was there, in two tabs."""
+"""Editing a question, trying again and going back to earlier versions, in two tabs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def switch(article: Locator, words: str) -> Locator:
 
 
 async def arrow(article: Locator, name: str) -> Locator:
-    """The arrow of a switch, once no answer is on its way any more."""
+    """The arrow of a version switch, once no answer is in progress."""
     button = article.get_by_role("button", name=name)
     await expect(button).not_to_have_attribute("aria-disabled", "true")
     return button
@@ -39,18 +39,18 @@ async def request_with(house: House, match: str) -> list[str]:
 
 
 class Held:
-    """The page's requests to one address, which continue only while `free` is set."""
+    """Holds the page's requests to one address until `free` is set."""
 
     def __init__(self) -> None:
         self.free, self._over = asyncio.Event(), list[int]()
 
     async def watch(self, visitor: Visitor, page: Page, path: str) -> None:
-        """Begin to hold requests of a tab to addresses that end with `path`."""
+        """Begin to hold a tab's requests to addresses that end with `path`."""
         visitor.hear(page, "response", lambda response: self._answered(response, path))
         await page.route(f"**{path}", self._hold)
 
     async def are_over(self, count: int) -> bool:
-        """Whether this many were answered."""
+        """Whether this many requests were answered."""
         assert all(status == 200 for status in self._over), self._over
         return len(self._over) == count
 
@@ -63,8 +63,8 @@ class Held:
             self._over.append(response.status)
 
 
-# A question waits five seconds at most for a switch. Without that limit, one that waits for the
-# wrong switch never goes out.
+# A question waits at most five seconds for a switch. Without that limit, a question waiting for the
+# wrong switch would never be sent.
 _NO_TIME_LIMIT = """() => {
   const begin = globalThis.setTimeout;
   globalThis.setTimeout = (run, wait, ...rest) => (wait === 5_000 ? 0 : begin(run, wait, ...rest));
@@ -72,7 +72,7 @@ _NO_TIME_LIMIT = """() => {
 
 
 async def picture(tab: Tab, name: str) -> None:
-    """Keep a screenshot, where someone wants to look at them."""
+    """Save a screenshot for people to look at."""
     if folder := os.environ.get("SCREENSHOTS"):
         await tab.page.screenshot(path=Path(folder) / f"{name}.png")
 
@@ -116,7 +116,7 @@ async def test_versions_are_made_and_switched_and_all_tabs_agree(
         await expect(switch(each.questions.first, "Version 2 of 2")).to_be_visible()
     assert await request_with(house, "Italy") == ["capital of Italy?"]
 
-    # By keyboard, with the focus on the same arrow's group; the other tab follows.
+    # By keyboard: the focus stays on the arrow of the same group, and the other tab follows.
     await (await arrow(tab.questions.first, "Earlier version")).press("Enter")
     for each in (tab, other):
         await expect_shown(each, *before)
@@ -129,7 +129,8 @@ async def test_versions_are_made_and_switched_and_all_tabs_agree(
         await expect_shown(each, *italy)
     await expect(tab.page.locator("#news")).to_have_text("Version 2 of 2 is shown.")
 
-    # While a switch is on its way, the next press and the next question count from where it goes.
+    # While a switch is in progress, the next press and the next question start from its
+    # destination.
     switches = Held()
     await switches.watch(visitor, tab.page, "/shown")
     await expect(tab.questions.first.get_by_role("button", name="Earlier version")).to_be_focused()
@@ -143,7 +144,7 @@ async def test_versions_are_made_and_switched_and_all_tabs_agree(
     switches.free.clear()
     await tab.page.keyboard.press("ArrowLeft")
     await tab.page.keyboard.press("Control+Shift+O")
-    await tab.say("another matter")  # in another conversation: it does not wait
+    await tab.say("another matter")  # in another conversation, so it does not wait
     await tab.wait_reply("another matter")
     switches.free.set()
     await tab.page.go_back()
@@ -163,7 +164,7 @@ async def test_versions_are_made_and_switched_and_all_tabs_agree(
     await expect(tab.box).to_be_focused()
     assert await request_with(house, "older name") == [*before, "an older name?"]
 
-    # Another model answers once; the first answer is kept, and the thread's model stays.
+    # Another model answers once; the first answer is kept, and the thread's model does not change.
     more = tab.replies.last.get_by_role("button", name="Try again with…")
     await more.click()
     menu = tab.page.get_by_role("menu", name="Try again with")

@@ -16,7 +16,7 @@ from tests.support.web_kit import HTTP_TOKENS, TOKENS
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-# Of which threads of the channel the reader would be notified.
+# The channel's threads that would notify the reader.
 CONCERNS = """async () => {
   const { State } = await import("/static/state.js");
   const state = new State();
@@ -47,7 +47,7 @@ async def test_two_people_talk_in_a_shared_channel(browser: Browser, tmp_path: P
             await box.fill("@threadline why is the disk slow?")
             await box.press("Enter")
             await expect(one.replies.last).to_contain_text("It is full.")
-            # The other user sees that there is news, and continues the thread.
+            # The other user sees that there is a new message, and continues the thread.
             await two.page.get_by_role("button", name="ops, new messages").click()
             root = two.page.get_by_role("region", name="ops").locator("article.root")
             await expect(root).to_contain_text("alice")
@@ -56,7 +56,7 @@ async def test_two_people_talk_in_a_shared_channel(browser: Browser, tmp_path: P
             await two.say("which one?")
             await expect(one.questions.last).to_contain_text("which one?")
             await expect(one.replies.last).to_contain_text("It is sda.")
-            # Who does not take part hears nothing of an answer but the channel's mark.
+            # A user who takes no part in a thread sees only the channel's mark, not a notification.
             await two.page.keyboard.press("Escape")
             await two.page.get_by_role("button", name="Only you").click()
             await expect(two.page.get_by_role("button", name="ops", exact=True)).to_be_visible()
@@ -69,7 +69,7 @@ async def test_two_people_talk_in_a_shared_channel(browser: Browser, tmp_path: P
             await expect(marked).to_be_visible()
             waits = await two.page.evaluate(CONCERNS)
             assert waits == {"why is the disk slow?": True, "is her disk fine?": False}
-            # The search finds it, with its channel and author; Enter opens it.
+            # The search finds the thread, with its channel and author; Enter opens it.
             await two.page.keyboard.press("Control+k")
             await two.page.get_by_role("combobox").fill("her disk")
             hit = two.page.get_by_role("option").last
@@ -77,7 +77,7 @@ async def test_two_people_talk_in_a_shared_channel(browser: Browser, tmp_path: P
             await expect(hit).to_contain_text("alice: is her disk fine?")
             await hit.click()
             await expect(two.questions.last).to_contain_text("is her disk fine?")
-            # A thread's address brings its channel with it; the own channel has none of this.
+            # A thread's address opens its channel; the user's own channel shows none of this.
             await two.page.reload()
             await expect(two.page.get_by_role("region", name="ops")).to_be_visible()
             await two.page.keyboard.press("Escape")

@@ -34,7 +34,7 @@ async def test_reload_in_mid_reply_catches_up(visit: Visit, house: House) -> Non
 
 
 async def test_page_follows_a_change_of_the_models(visit: Visit, own_house: House) -> None:
-    """Without a reload of the page: the chosen model is gone, and another one can be chosen."""
+    """Without reloading the page, the chosen model disappears and another one can be chosen."""
     house = own_house
     house.bot.set(MODELS="")
     file = house.bot.folder / "threadline.toml"
@@ -57,7 +57,8 @@ async def test_page_follows_a_change_of_the_models(visit: Visit, own_house: Hous
 
 
 async def test_page_shows_why_a_person_may_not_ask(visit: Visit, own_house: House) -> None:
-    """The message returns to the box, buttons say it, too, and earlier messages stay readable."""
+    """The message returns to the box, buttons show the reason too, and earlier messages stay
+    readable."""
     house, sentence = own_house, "you are blocked here (the top of threadline.toml)"
     file = house.bot.folder / "threadline.toml"
     file.write_text("controls = 'participants'\n")
@@ -148,8 +149,8 @@ async def test_message_written_offline_is_sent_once_when_the_network_is_back(
 
 
 async def test_lost_response_duplicates_nothing(visit: Visit, house: House) -> None:
-    """The response got lost after the server stored the message: the page sends the same
-    message again."""
+    """The response is lost after the server stored the message, so the page sends the same message
+    again."""
     tab = await (await visit(house)).tab()
     sent: list[str] = []
 
@@ -186,7 +187,7 @@ async def test_unsent_message_survives_a_reload(visit: Visit, house: House) -> N
 
 
 async def test_hidden_tab_holds_no_connection_and_catches_up(visit: Visit, house: House) -> None:
-    """Browsers open six connections per server: seven tabs of the page must all work."""
+    """Browsers open six connections per server, yet seven tabs of the page must all work."""
     visitor = await visit(house)
     others = []
     for _ in range(6):

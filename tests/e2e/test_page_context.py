@@ -1,4 +1,4 @@
-"""The context's button and panel: numbers, loading, keyboard, small screens, hostile text."""
+"""The context button and its panel: numbers, loading, keyboard, small screens, hostile text."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Contexts:
 
     def __init__(self, report: Any = None, status: int = 200) -> None:
         self.report, self.status, self.asked = report or dict(REPORT), status, 0
-        self.free = asyncio.Event()  # answers wait for it
+        self.free = asyncio.Event()  # answers wait for this
         self.free.set()
 
     async def answer(self, route: Route) -> None:
@@ -96,7 +96,8 @@ async def rows(tab: Tab) -> list[list[str]]:
 async def test_nothing_is_loaded_before_the_panel_is_opened(
     visit: Visit, house: House, contexts: Contexts
 ) -> None:
-    """Then the button has the share that is used, and the panel every number in a table."""
+    """Once opened, the panel lists every number in a table, and the button shows the share in
+    use."""
     tab = await open_thread(await visit(house), contexts)
     await expect(button(tab)).to_have_text("Context")
     assert contexts.asked == 0
@@ -127,7 +128,8 @@ async def test_nothing_is_loaded_before_the_panel_is_opened(
 async def test_real_contexts_are_described_by_the_panel_and_by_the_command(
     visit: Visit, house: House
 ) -> None:
-    """Both come from the bot that will send the request: they have the same number of tokens."""
+    """Both come from the bot that will send the request, so they report the same number of
+    tokens."""
     tab = await (await visit(house)).tab()
     await tab.mention("what do you get")
     await tab.wait_reply("what do you get")
@@ -147,7 +149,7 @@ async def test_real_contexts_are_described_by_the_panel_and_by_the_command(
 async def test_bar_has_the_shares_of_the_table_and_hatches_the_cached_beginning(
     visit: Visit, house: House, contexts: Contexts
 ) -> None:
-    """In both directions of writing."""
+    """Both writing directions are checked."""
     tab = await open_thread(await visit(house), contexts)
     await button(tab).click()
     await expect(panel(tab).locator("table")).to_be_visible()
@@ -173,7 +175,7 @@ async def test_bar_has_the_shares_of_the_table_and_hatches_the_cached_beginning(
 async def test_panel_is_updated_after_each_reply_while_it_is_open(
     visit: Visit, house: House, contexts: Contexts
 ) -> None:
-    """A summary that is being read stays open; a closed panel forgets its numbers."""
+    """An open summary stays open while it is being read; a closed panel forgets its numbers."""
     tab = await open_thread(await visit(house), contexts)
     await button(tab).click()
     await panel(tab).get_by_text("Text of the summary").click()
@@ -217,7 +219,7 @@ async def test_panel_is_updated_after_a_program_changed_the_thread(
 async def test_another_thread_never_shows_the_first_ones_context(
     visit: Visit, house: House, contexts: Contexts
 ) -> None:
-    """The answer for a thread that the reader has left is dropped."""
+    """The response for a thread that the reader has left is dropped."""
     tab = await open_thread(await visit(house), contexts, "the first one")
     contexts.free.clear()
     await button(tab).click()
@@ -232,7 +234,7 @@ async def test_another_thread_never_shows_the_first_ones_context(
     await expect(panel(tab)).not_to_contain_text("9,000")
 
 
-# ── answers that are missing, late or strange ─────────────────────────────────────────────────
+# ── missing, late and odd responses ───────────────────────────────────────────────────────────
 STRANGE: list[tuple[dict[str, Any], str, str]] = [
     ({"parts": []}, "Context", "The next question sends about 0 tokens to the model."),
     (
@@ -273,7 +275,7 @@ async def test_missing_and_strange_fields_are_tolerated(
 
 
 async def test_an_error_is_one_sentence(visit: Visit, house: House, contexts: Contexts) -> None:
-    """Until the panel is opened again, and the server answers."""
+    """The sentence stays until the panel is opened again and the server responds."""
     tab = await open_thread(await visit(house), contexts)
     for status, body, said in FAILURES:
         contexts.report, contexts.status = body, status
@@ -299,7 +301,7 @@ async def test_without_a_connection_the_panel_says_so(
 
 
 async def test_hostile_text_stays_text_in_the_panel(visit: Visit, house: House) -> None:
-    """Markup, overrides of the direction and endless words, in every field that has text."""
+    """Markup, direction overrides and endless words, in every text field."""
     report = {
         **REPORT,
         "model": f"{BACKWARDS}/{HOSTILE}/{LONG}",
@@ -319,7 +321,8 @@ async def test_hostile_text_stays_text_in_the_panel(visit: Visit, house: House) 
 
 # ── people ────────────────────────────────────────────────────────────────────────────────────
 async def test_panel_by_keyboard(visit: Visit, house: House, contexts: Contexts) -> None:
-    """Opened from the button, read with Tab, closed with Escape, which keeps the thread open."""
+    """Open it with the button, read it with Tab, and close it with Escape, which keeps the thread
+    open."""
     tab = await open_thread(await visit(house), contexts)
     keys = tab.page.keyboard
     await button(tab).focus()
@@ -357,7 +360,7 @@ async def test_axe_finds_no_violations_in_the_panel(
 
 
 async def test_panel_fits_a_narrow_screen(visit: Visit, house: House, contexts: Contexts) -> None:
-    """The whole panel can be scrolled to, and its buttons are large enough to tap."""
+    """The whole panel can be reached by scrolling, and its buttons are large enough to tap."""
     visitor = await visit(house, viewport=PHONE, has_touch=True, is_mobile=True)
     tab = await open_thread(visitor, contexts)
     await button(tab).tap()
@@ -385,7 +388,7 @@ async def check_fit(tab: Tab, size: dict[str, int]) -> None:
 async def test_opening_and_updating_moves_nothing_else(
     visit: Visit, house: House, contexts: Contexts
 ) -> None:
-    """Not the messages, not the message box, and not the other buttons of the row."""
+    """Neither the messages, nor the message box, nor the other buttons in the row move."""
     tab = await open_thread(await visit(house, reduced_motion="reduce"), contexts)
     before = await tab.page.evaluate(PLACES)
     model = await tab.thread.locator("#model").bounding_box()
@@ -400,7 +403,7 @@ async def test_opening_and_updating_moves_nothing_else(
 async def test_an_opened_panel_asks_once_at_a_time(
     visit: Visit, house: House, contexts: Contexts
 ) -> None:
-    """Replies that end while the server is slow lead to one more request, not to one each."""
+    """Replies that end while the server is slow cause one more request in total, not one each."""
     tab = await open_thread(await visit(house), contexts)
     contexts.free.clear()
     await button(tab).click()

@@ -17,7 +17,7 @@ Visit = Callable[..., Awaitable[Visitor]]
 STORY = "Once there was a thread that grew. " * 12
 COSTS = re.compile(r"^openai:sim · \d+ tokens in, \d+ out · \d+(\.\d)? s$")
 
-# Records the replies' nodes, and the text's length at each change.
+# Records the replies' nodes, and the length of the text at each change.
 WATCH_GROWTH = """() => {
   const thread = document.querySelector("#thread");
   Object.assign(window, { lengths: [], nodes: new Set() });
@@ -33,8 +33,8 @@ WATCH_GROWTH = """() => {
 async def test_mention_opens_a_thread_where_one_message_streams_and_completes(
     visit: Visit, house: House
 ) -> None:
-    """A cursor while the reply streams; then its model, tokens and time, and a count in the
-    channel."""
+    """A cursor shows while the reply streams, then its model, tokens and time; the channel shows a
+    count."""
     await house.model.say(STORY, match="grow a story", rate=40, wait_at=40)
     tab = await (await visit(house)).tab()
     await tab.page.evaluate(WATCH_GROWTH)
@@ -51,7 +51,7 @@ async def test_mention_opens_a_thread_where_one_message_streams_and_completes(
     await expect(tab.stop).to_be_hidden()
 
     lengths: list[int] = await tab.page.evaluate("[...new Set(lengths)]")
-    assert len(lengths) >= 2  # the text while it was held, and the whole: a busy page skips states
+    assert len(lengths) >= 2  # the held text, and the whole text: a busy page skips states
     assert lengths == sorted(lengths)
     assert await tab.page.evaluate("nodes.size") == 1
 
@@ -98,7 +98,7 @@ async def test_stop_ends_the_reply_and_keeps_its_text(visit: Visit, house: House
 async def test_reset_draws_a_line_that_hides_earlier_messages_from_the_model(
     visit: Visit, house: House
 ) -> None:
-    """Only the sender sees the answer; the command's line is still there after a reload."""
+    """Only the sender sees the command's answer; the line is still there after a reload."""
     tab = await (await visit(house)).tab()
     await tab.mention("remember the word heron")
     await tab.wait_reply("heron")
@@ -122,7 +122,7 @@ async def test_reset_draws_a_line_that_hides_earlier_messages_from_the_model(
 async def test_start_over_can_be_undone_and_stopped_reply_retried(
     visit: Visit, house: House
 ) -> None:
-    """With the buttons below the newest message; older messages have none."""
+    """The buttons are below the newest message only."""
     await house.model.script(
         Answer(match="try twice", text=STORY, wait_at=9, times=1),
         Answer(match="try twice", text="At the second try."),
@@ -146,7 +146,8 @@ async def test_start_over_can_be_undone_and_stopped_reply_retried(
 async def test_model_is_chosen_from_the_list_and_shown_below_the_next_reply(
     visit: Visit, house: House
 ) -> None:
-    """Using only the completion list's keys; the row below the message box shows the model too."""
+    """It is chosen from the completion list by keyboard alone; the row below the message box shows
+    it too."""
     tab = await (await visit(house)).tab()
     await tab.mention("hello to you")
     await tab.wait_reply("hello to you")
@@ -180,7 +181,7 @@ async def test_help_answers_in_the_channel(visit: Visit, house: House) -> None:
 async def test_message_without_a_mention_stays_in_the_box_with_a_hint(
     visit: Visit, house: House
 ) -> None:
-    """One press inserts the mention; then the hint disappears. A mention alone is no question."""
+    """One press inserts the mention, and the hint disappears. A mention alone is not a question."""
     tab = await (await visit(house)).tab()
     await tab.channel_box.fill("is anybody there")
     await tab.channel_box.press("Enter")
@@ -199,7 +200,7 @@ async def test_message_without_a_mention_stays_in_the_box_with_a_hint(
 async def test_question_during_a_reply_is_shown_as_queued_and_answered_next(
     visit: Visit, house: House
 ) -> None:
-    """Nothing is lost, and the second reply appears below the second question."""
+    """The question is not lost, and its reply appears below it."""
     await house.model.script(Answer(match="long one", text=STORY, wait_at=3))
     tab = await (await visit(house)).tab()
     await tab.mention("long one")
@@ -216,7 +217,7 @@ async def test_question_during_a_reply_is_shown_as_queued_and_answered_next(
 async def test_copy_copies_a_messages_markdown_or_a_code_blocks_text(
     visit: Visit, house: House
 ) -> None:
-    """With the button, and with the C key on the message."""
+    """Both the button and the C key on the message copy."""
     source = "Take **this**:\n\n```python\nfor n in range(3):\n    print(n)\n```\n\nThat is all."
     await house.model.say(source, match="copy me")
     visitor = await visit(house, permissions=["clipboard-read", "clipboard-write"])

@@ -43,7 +43,8 @@ PLAY = """async (order) => {
 async def test_question_is_queued_only_until_its_reply_begins_in_any_event_order(
     visit: Visit, house: House
 ) -> None:
-    """Every order in which the events and a snapshot that includes their effects can arrive."""
+    """Tries every order in which the events, and a snapshot that includes their effects, can
+    arrive."""
     tab = await (await visit(house)).tab()
     names = ["asked", "begun", "ended", "read"]
     for order in itertools.permutations(names):
@@ -72,7 +73,7 @@ async def test_scrolling_up_a_little_stops_following_a_streaming_reply(
     async def has_scrolled() -> bool:
         return bool(await scroller.evaluate(left) > 2)
 
-    await until(has_scrolled)  # the browser applies a turn of the wheel later
+    await until(has_scrolled)  # the browser scrolls a moment after the wheel event
     grown = tab.replies.locator(".text > p")
     count = await grown.count()
     await house.model.release("at length")
@@ -130,7 +131,7 @@ async def test_too_long_paste_stays_in_the_box_with_an_explanation(
 
 
 async def test_enter_that_ends_a_composition_sends_nothing(visit: Visit, house: House) -> None:
-    """Safari reports this Enter after the composition has ended, only with key code 229."""
+    """Safari reports this Enter after the composition has ended, marked only by key code 229."""
     tab = await (await visit(house)).tab()
     await tab.channel_box.fill("@threadline にほんご")
     await tab.channel_box.evaluate("""box => box.dispatchEvent(new KeyboardEvent("keydown",

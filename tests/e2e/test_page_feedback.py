@@ -32,7 +32,7 @@ async def have(house: House, visitor: Visitor, expected: list[tuple[Any, ...]]) 
 
 
 def visitor_name(visitor: Visitor) -> str:
-    """The user of the visitor's token: see `House`."""
+    """The user of the visitor's token (see `House`)."""
     assert visitor.token is not None
     return f"user{visitor.token.rpartition('-')[2]}"
 
@@ -44,7 +44,8 @@ def thumbs(tab: Tab) -> tuple[Locator, Locator]:
 
 
 async def test_a_reply_is_rated_by_mouse_and_by_keyboard(visit: Visit, house: House) -> None:
-    """A vote is changed, commented, kept over a reload, taken back; a retry's answer has none."""
+    """A vote is changed, commented on, kept across a reload and taken back; a retry's answer has
+    none."""
     await house.model.say("It is 42.", match="rate this")
     visitor = await visit(house)
     tab = await visitor.tab()

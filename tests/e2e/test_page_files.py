@@ -1,4 +1,4 @@
-"""Files in the page: pasted, dropped and picked; sent with progress; shown, opened, downloaded."""
+"""Files on the page: pasted, dropped and picked; sent with progress; shown, opened, downloaded."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ async def open_thread(visit: Visit, house: House, **options: Any) -> Tab:
 
 
 async def find_violations(tab: Tab) -> list[str]:
-    """Violations. On a phone an open thread replaces the page's head, which has its heading."""
+    """Violations found by axe. On a phone, an open thread hides the page's head and the heading in
+    it."""
     every = await violations_in_both(tab.page)
     return [each for each in every if "page-has-heading-one" not in each]
 
@@ -87,9 +88,10 @@ async def read_stored(house: House, tab: Tab) -> list[dict[str, Any]]:
     return [file for record in await response.json() for file in record["attachments"]]
 
 
-# ── ways in ───────────────────────────────────────────────────────────────────────────────────
+# ── adding files ──────────────────────────────────────────────────────────────────────────────
 async def test_pasted_picture_is_sent_shown_and_opened(visit: Visit, house: House) -> None:
-    """A chip with a thumbnail before, a thumbnail in the history after, the picture on a click."""
+    """A chip with a thumbnail before sending, a thumbnail in the history afterwards, and the
+    picture on a click."""
     tab = await open_thread(visit, house)
     assert await dispatch(tab.box, "paste", given("image.png", "image/png", PICTURE))
     await expect(chips(tab)).to_have_text(re.compile("image.png.*bytes"))
@@ -132,7 +134,8 @@ async def test_picture_in_the_real_clipboard_is_pasted(visit: Visit, house: Hous
 
 
 async def test_text_of_office_programs_stays_text(visit: Visit, house: House) -> None:
-    """They add a picture of the cells to the clipboard; a file manager adds the file's name."""
+    """Office programs add a picture of the cells to the clipboard; a file manager adds the file's
+    name."""
     tab = await open_thread(visit, house)
     picture = given("image.png", "image/png", PICTURE)
     assert not await dispatch(tab.box, "paste", picture, text="a\tb\nc\td")
@@ -165,7 +168,7 @@ async def test_drop_beside_the_panes_keeps_the_page(visit: Visit, house: House) 
 async def test_picked_files_are_removed_by_key_and_sent_without_a_text(
     visit: Visit, house: House
 ) -> None:
-    """Focus moves to the next file, and then to the box."""
+    """The focus moves to the next file, and then to the box."""
     tab = await open_thread(visit, house)
     await expect(tab.thread.get_by_role("button", name="Send")).to_be_disabled()
     await pick(
@@ -250,8 +253,7 @@ async def test_files_over_the_limits_are_named_and_the_text_stays(
 
 
 async def test_attached_files_wait_while_an_effort_is_chosen(visit: Visit, house: House) -> None:
-    """They belong to the question that is being written; so does a text that only looks like a
-    command."""
+    """They belong to the question being written, as does text that only looks like a command."""
     tab = await open_thread(visit, house)
     await pick(tab, FilePayload(name="app.log", mimeType="text/plain", buffer=b"x" * 10))
     await tab.thread.locator("#effort").click()
@@ -305,7 +307,7 @@ async def test_upload_that_fails_is_repeated_and_a_refused_one_returns_with_its_
 
 
 async def test_progress_is_shown_while_a_file_is_sent(visit: Visit, house: House) -> None:
-    """The request is held back; its message has a progress bar, and the file's name."""
+    """While the request is held back, its message shows a progress bar and the file's name."""
     tab = await open_thread(visit, house)
     held: list[Route] = []
 
@@ -342,9 +344,9 @@ async def test_reload_before_sending_loses_only_the_files_and_says_so(
     await expect(tab.box).to_have_value("do not lose me")
 
 
-# ── everyone ──────────────────────────────────────────────────────────────────────────────────
+# ── accessibility and safety ──────────────────────────────────────────────────────────────────
 async def test_axe_finds_no_violations_with_files(visit: Visit, house: House) -> None:
-    """In the box, in the history, in the drop zone and in the viewer; at 360 pixels, too."""
+    """Checks the box, the history, the drop zone and the viewer, and also a width of 360 pixels."""
     tab = await open_thread(visit, house, viewport={"width": 360, "height": 740})
     await pick(
         tab,
@@ -368,7 +370,7 @@ async def test_axe_finds_no_violations_with_files(visit: Visit, house: House) ->
 
 
 async def test_hostile_files_never_run(visit: Visit, house: House) -> None:
-    """A page that claims to be a picture, and a name with markup and folders."""
+    """A web page that claims to be a picture, and a name that contains markup and folders."""
     tab = await open_thread(visit, house)
     page = b"<html><script>parent.harmed = 1; window.harmed = 1</script></html>"
     name = '"><img src=x onerror=harmed=1>.png'

@@ -1,4 +1,4 @@
-"""The page in Firefox: one visit that uses everything that the page can do, in one browser."""
+"""The page in Firefox: a single visit, in one browser, that uses every feature."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ LOOK = """(() => {
   Object.defineProperty(document, "hidden", { configurable: true, value: %s });
   document.dispatchEvent(new Event("visibilitychange"));
 })()"""
-# Without a screen, this browser's clipboard holds text alone: the picture comes by script.
+# Without a screen, Firefox's clipboard holds only text, so a script provides the picture.
 PASTE = """(() => {
   const clipboardData = new DataTransfer();
   clipboardData.items.add(new File(["no picture"], "image.png", { type: "image/png" }));
@@ -90,7 +90,8 @@ async def bot(folder: Path) -> AsyncIterator[tuple[BotProcess, ModelSim]]:
 
 
 async def test_the_page_works_in_firefox(tmp_path: Path) -> None:
-    """Each row of what people expect of the page, and no error or violation of its policy."""
+    """Each step is something people expect of the page; there is no error and no policy
+    violation."""
     profile, downloads = tmp_path / "profile", tmp_path / "downloads"
     profile.mkdir()
     downloads.mkdir()
@@ -109,13 +110,13 @@ async def test_the_page_works_in_firefox(tmp_path: Path) -> None:
         await watch_in_the_background(tab, model)
         await meet_others(tab, origin)
         assert tab.trouble == []
-        # The list of troubles is not empty because nothing reaches it.
+        # Check that trouble would be recorded at all.
         await tab.evaluate("void document.body.append(Object.assign(new Image(), { src: 'x:y' }))")
         await until(lambda: _hears(tab, "violated: img-src"))
 
 
 async def sign_in(tab: Firefox, origin: str) -> None:
-    """With a cookie that no script can read, for the next visits, too."""
+    """Sign in with a cookie that no script can read and that lasts for later visits."""
     await tab.go(origin)
     await tab.until("document.querySelector('#login').open")
     await tab.write(TOKENS["alice"])
@@ -129,7 +130,7 @@ async def sign_in(tab: Firefox, origin: str) -> None:
 
 
 async def stream_and_stop(tab: Firefox) -> None:
-    """An answer grows, and is stopped in the middle."""
+    """Watch an answer grow, and stop it in the middle."""
     await tab.type("@threadline ")
     await tab.write("a story for the fox")
     await tab.press("Enter")
@@ -141,7 +142,7 @@ async def stream_and_stop(tab: Firefox) -> None:
 
 
 async def use_menu_and_keys(tab: Firefox) -> None:
-    """The menu is a popover, help a dialog; both end with Escape, and the focus returns."""
+    """The menu is a popover and help a dialog; Escape closes both, and the focus returns."""
     await tab.click("#thread-menu")
     await tab.until("document.querySelector('#thread-actions').matches(':popover-open')")
     await tab.press("Escape")
@@ -158,7 +159,7 @@ async def use_menu_and_keys(tab: Firefox) -> None:
 
 
 async def attach_files(tab: Firefox, folder: Path) -> None:
-    """Picked, pasted and dropped ones go with a question."""
+    """Send picked, pasted and dropped files with a question."""
     note = folder / "note.txt"
     note.write_text("Foxes are red.")
     chips = "document.querySelectorAll('#thread .attached li').length"
@@ -175,7 +176,7 @@ async def attach_files(tab: Firefox, folder: Path) -> None:
     names = "[...document.querySelectorAll('#thread .files .file .name')]"
     listed = f"{names}.map((node) => node.textContent).join() === 'note.txt,dropped.txt'"
     await tab.until(listed)
-    # Everything is there after a reload, without signing in again.
+    # Everything is still there after a reload, without signing in again.
     await tab.reload()
     await tab.until(f"{REPLY}?.textContent.includes('what is in the note?')")
     await tab.until(listed)
@@ -183,7 +184,7 @@ async def attach_files(tab: Firefox, folder: Path) -> None:
 
 
 async def read_an_answer(tab: Firefox, downloads: Path) -> None:
-    """A link, a formula, tasks, a footnote, code, and a diagram once one asks for it."""
+    """Use a link, a formula, tasks, a footnote and code, and have a diagram drawn."""
     await ask(tab, "a report")
     await tab.until(f"{REPLY}.textContent.includes('The end.')")
     await tab.until(f"{REPLY}.querySelector('.math .katex math')")
@@ -214,7 +215,7 @@ async def read_an_answer(tab: Firefox, downloads: Path) -> None:
 
 
 async def edit_and_try_again(tab: Firefox) -> None:
-    """A question, with another model, and back to what was there."""
+    """Edit a question, ask another model, and go back to the earlier version."""
     await begin(tab, "capital of France?")
     await tab.until(f"{REPLY}?.textContent.includes('Paris.')")
     await tab.click("#thread [data-edit]")
@@ -234,7 +235,7 @@ async def edit_and_try_again(tab: Firefox) -> None:
 
 
 async def change_settings(tab: Firefox, model: ModelSim) -> None:
-    """The thread's model, its instructions and temperature, and the looks of the page."""
+    """Change the thread's model, its instructions and temperature, and the page's appearance."""
     await tab.click("#model")
     await tab.until("document.activeElement.matches('.models input')")
     await tab.type("sim-2")
@@ -262,7 +263,7 @@ async def change_settings(tab: Firefox, model: ModelSim) -> None:
 
 
 async def arrange_conversations(tab: Firefox) -> None:
-    """In the list: a new name, pinned, archived, deleted, and both undone."""
+    """Rename, pin, archive and delete threads in the list, and undo the last two."""
     await tab.until(ROW % "capital of")
     await tab.press("Shift", "F6")
     await tab.until("document.activeElement.matches('.row-link')")
@@ -289,7 +290,7 @@ async def arrange_conversations(tab: Firefox) -> None:
 
 
 async def search(tab: Firefox) -> None:
-    """With Ctrl-K, and Enter goes to the message."""
+    """Open the search with Ctrl-K, and go to a message with Enter."""
     await tab.press("Control", "k")
     await tab.until("document.activeElement.matches('#search-dialog input')")
     await tab.type("foxes")
@@ -303,7 +304,7 @@ async def search(tab: Firefox) -> None:
 
 
 async def export_share_and_print(tab: Firefox, downloads: Path) -> None:
-    """A thread as a file, by its link, and on paper."""
+    """Save a thread as a file, share it by link, and print it."""
     await choose(tab, "Save as Markdown")
     await wait_for_file(downloads, "a story for the fox *.md", "what is in the note?")
     await choose(tab, "Share with the team")
@@ -328,7 +329,7 @@ async def export_share_and_print(tab: Firefox, downloads: Path) -> None:
 
 
 async def watch_in_the_background(tab: Firefox, model: ModelSim) -> None:
-    """In the title and with a notification, while the tab is hidden."""
+    """While the tab is hidden, see the answer in its title and in a notification."""
     await model.say("Light over the sea.", match="a lighthouse", wait_at=1, times=1)
     await begin(tab, "a lighthouse")
     await tab.until("!document.querySelector('#stop').hidden")
@@ -341,7 +342,7 @@ async def watch_in_the_background(tab: Firefox, model: ModelSim) -> None:
 
 
 async def meet_others(tab: Firefox, origin: str) -> None:
-    """What another user asks in a shared channel appears."""
+    """See a question that another user asks in a shared channel."""
     await tab.click("#shared-channels button")
     await tab.until("document.querySelector('#channel h2').textContent.includes('ops')")
     asked = {
@@ -361,9 +362,9 @@ async def meet_others(tab: Firefox, origin: str) -> None:
     await tab.until(f"{REPLY}?.textContent.includes('why is it slow?')")
 
 
-# ── what a person does ────────────────────────────────────────────────────────────────────────
+# ── user actions ──────────────────────────────────────────────────────────────────────────────
 async def ask(tab: Firefox, text: str) -> None:
-    """In the open thread, and wait for the reply's end."""
+    """Ask in the open thread, and wait for the end of the reply."""
     before = await tab.evaluate(
         "document.querySelectorAll('#thread article.from-assistant').length"
     )
@@ -375,7 +376,7 @@ async def ask(tab: Firefox, text: str) -> None:
 
 
 async def begin(tab: Firefox, text: str) -> None:
-    """A new conversation by its shortcut, which is also one of the browser's."""
+    """Begin a new conversation with its shortcut, which the browser uses too."""
     await tab.press("Control", "Shift", "O")
     await tab.until("document.activeElement.id === 'reply' && location.hash === '#/new'")
     await tab.write(text)
@@ -383,13 +384,13 @@ async def begin(tab: Firefox, text: str) -> None:
 
 
 async def choose(tab: Firefox, name: str) -> None:
-    """An action in the thread's menu."""
+    """Choose an action from the thread's menu."""
     await tab.click("#thread-menu")
     await choose_in(tab, "#thread-actions", name)
 
 
 async def choose_of_row(tab: Firefox, name: str) -> None:
-    """An action in the menu of the open thread's row."""
+    """Choose an action from the menu of the open thread's row."""
     await tab.click(".row-link[aria-current]", right=True)
     await choose_in(tab, "#row-actions", name)
 
@@ -405,7 +406,7 @@ async def choose_in(tab: Firefox, menu: str, name: str) -> None:
 
 
 async def wait_for_file(folder: Path, pattern: str, words: str) -> None:
-    """Wait until a file with these words is there."""
+    """Wait until a file that contains these words exists."""
 
     async def is_there() -> bool:
         files = await asyncio.to_thread(lambda: list(folder.glob(pattern)))

@@ -1,4 +1,4 @@
-"""Choosing models and efforts on the page, and the tokens below replies; also with old servers."""
+"""Choosing models and efforts on the page, and the tokens below replies, even with old servers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Models:
 
     def __init__(self, names: list[str], status: int = 200) -> None:
         self.names, self.status, self.asked = names, status, 0
-        self.free = asyncio.Event()  # answers wait for it
+        self.free = asyncio.Event()  # answers wait for this
         self.free.set()
 
     async def answer(self, route: Route) -> None:
@@ -51,7 +51,7 @@ class Models:
 def changing(change: Change) -> Callable[[Route], Awaitable[None]]:
     """A handler that changes the JSON of the server's response.
 
-    Leaving or reloading the page cancels requests, whose responses are dropped.
+    Leaving or reloading the page cancels requests; their responses are dropped.
     """
 
     async def handle(route: Route) -> None:
@@ -75,7 +75,7 @@ def with_reply(**fields: Any) -> Change:
 
 
 def without_new_fields(value: Any) -> Any:
-    """What a server of an older release sends."""
+    """The response that a server of an older release would send."""
     if isinstance(value, list):
         return [without_new_fields(each) for each in value]
     if isinstance(value, dict):
@@ -90,13 +90,14 @@ async def ask(tab: Tab, text: str) -> None:
 
 
 async def open_list(tab: Tab) -> None:
-    """The command's list of models, as people type it: the chip opens the menu."""
+    """Open the command's list of models by typing, as people do; the chip opens the menu
+    instead."""
     await tab.box.fill("")
     await tab.box.press_sequentially("/model ")
 
 
 async def reload_with(tab: Tab, change: Change) -> None:
-    """Load the open thread again, as `change` makes it."""
+    """Reload the open thread with its response modified by `change`."""
     await tab.page.unroute("**/app/threads/*")
     await tab.page.route("**/app/threads/*", changing(change))
     await tab.page.evaluate("location.hash = ''")
@@ -129,7 +130,7 @@ async def test_tokens_are_named_by_kind_below_a_reply(visit: Visit, house: House
 
 
 async def test_an_old_servers_replies_and_threads_are_shown(visit: Visit, house: House) -> None:
-    """A tab may stay open while the server goes back to an older release."""
+    """A tab may stay open while the server is rolled back to an older release."""
     visitor = await visit(house)
     await visitor.context.route("**/app/threads*", changing(without_new_fields))
     await visitor.context.route("**/app/threads/*", changing(without_new_fields))
@@ -156,7 +157,7 @@ async def test_an_old_servers_replies_and_threads_are_shown(visit: Visit, house:
 async def test_list_is_loaded_when_it_opens_and_searched_by_any_part(
     visit: Visit, house: House
 ) -> None:
-    """By keyboard only; what is chosen is sent as a command."""
+    """Uses only the keyboard; the choice is sent as a command."""
     models = Models(["openai:sim", "openai:sim-2", *(f"router/maker/m{n}" for n in range(400))])
     tab = await (await visit(house)).tab()
     await tab.page.route("**/models", models.answer)
@@ -211,13 +212,14 @@ async def test_names_that_arrive_leave_the_readers_place_in_the_list(
         "requestfinished", lambda request: request.url.endswith("/models")
     ):
         models.free.set()
-    # Once the page has this answer, it has long read the one before.
+    # Once the page has this response, it has long read the previous one.
     await tab.page.evaluate("() => fetch('/static/logo.svg').then((response) => response.text())")
     await expect(options).to_have_count(0)
 
 
 async def test_enter_in_an_untouched_list_only_writes_the_name(visit: Visit, house: House) -> None:
-    """A bare `/model` and Enter must not choose the first model; a click on a name does choose."""
+    """A bare `/model` and Enter must not choose the first model, but a click on a name does choose
+    it."""
     tab = await (await visit(house)).tab()
     await ask(tab, "untouched")
     await open_list(tab)
@@ -234,7 +236,7 @@ async def test_enter_in_an_untouched_list_only_writes_the_name(visit: Visit, hou
 async def test_known_models_are_offered_while_the_server_is_silent(
     visit: Visit, house: House
 ) -> None:
-    """Those that arrive later join the open list; questions can still be asked."""
+    """Names that arrive later join the open list, and questions can still be asked."""
     models = Models(["openai:sim", "openai:sim-2", "local/new"])
     models.free.clear()
     tab = await (await visit(house)).tab()
@@ -275,7 +277,8 @@ async def test_without_any_name_the_page_says_why(
 
 
 async def test_hostile_names_of_models_stay_text(visit: Visit, house: House) -> None:
-    """In the list, in the row below the message box, below a reply, and on a narrow screen."""
+    """They appear in the list, in the row below the message box, below a reply, and on a narrow
+    screen."""
     visitor = await visit(house, viewport=NARROW)
     tab = await visitor.tab()
     await tab.page.route("**/models", Models(HOSTILE).answer)
@@ -304,7 +307,7 @@ async def test_hostile_names_of_models_stay_text(visit: Visit, house: House) -> 
 
 
 async def test_a_draft_returns_after_an_effort_was_chosen(visit: Visit, house: House) -> None:
-    """Also if the command is deleted, and if the page is reloaded in between."""
+    """This works even if the command is deleted, or if the page is reloaded in between."""
     tab = await (await visit(house)).tab()
     await ask(tab, "before the draft")
     chip = tab.thread.locator("#effort")
@@ -332,7 +335,7 @@ async def test_a_draft_returns_after_an_effort_was_chosen(visit: Visit, house: H
 
 
 async def test_default_answers_for_a_model_that_is_gone(visit: Visit, house: House) -> None:
-    """One sentence above the message box; it leaves when another model is chosen."""
+    """A sentence above the message box says so, until another model is chosen."""
     tab = await (await visit(house)).tab()
     await ask(tab, "gone by now")
     gone = {"model": "old/one", "answering_model": "openai:sim"}
@@ -349,7 +352,7 @@ async def test_default_answers_for_a_model_that_is_gone(visit: Visit, house: Hou
 
 # ── effort ────────────────────────────────────────────────────────────────────────────────────
 async def test_effort_is_chosen_beside_the_model(visit: Visit, house: House) -> None:
-    """By keyboard; the choice is still there after a reload, and `default` takes it back."""
+    """It is chosen by keyboard; the choice survives a reload, and `default` undoes it."""
     tab = await (await visit(house)).tab()
     await ask(tab, "think hard")
     effort = tab.thread.locator("#effort")
@@ -389,7 +392,7 @@ async def test_effort_chosen_in_one_tab_is_shown_in_the_other(visit: Visit, hous
     await expect(other.thread.locator("#effort")).to_have_text("Effort: low")
 
 
-# ── both ──────────────────────────────────────────────────────────────────────────────────────
+# ── commands as words ─────────────────────────────────────────────────────────────────────────
 async def test_commands_about_the_model_work_as_words(visit: Visit, house: House) -> None:
     """They are in the completion list, and their replies are notices."""
     tab = await (await visit(house)).tab()

@@ -1,4 +1,4 @@
-"""Answers that end in tabs that are not looked at: their titles, and notifications."""
+"""Answers that end in background tabs: tab titles and notifications."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHROMIUM = shutil.which("chromium")  # its headless shell shows no notifications
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def profiles() -> AsyncIterator[Profiles]:
-    """Of a browser with notifications, in place of the shared one."""
+    """Profiles of a browser with notifications, in place of the shared browser."""
     if CHROMIUM is None:
         pytest.skip("notifications were not tried: no chromium here (apt-get install chromium)")
     async with async_playwright() as playwright:
@@ -54,15 +54,17 @@ async def read_shown(*tabs: Tab) -> list[list[str]]:
 
 
 async def choose(tab: Tab, *names: str) -> None:
-    """Switch notifications on in the dialog."""
+    """Turn on notifications in the dialog."""
     await tab.page.get_by_role("button", name="Help and shortcuts").click()
     for name in names:
         await tab.page.get_by_role("checkbox", name=name).check()
     await tab.page.keyboard.press("Escape")
 
 
-async def test_an_answer_that_ends_in_hidden_tabs_is_told_once(visit: Visit, house: House) -> None:
-    """In the titles of all of them, and with one notification, which opens the thread."""
+async def test_an_answer_that_ends_in_hidden_tabs_causes_one_notification(
+    visit: Visit, house: House
+) -> None:
+    """All of them show it in their titles, and one notification opens the thread."""
     visitor = await visit(house)
     await visitor.run_first(_RECORD)
     await visitor.context.grant_permissions(["notifications"], origin=house.origin)
@@ -79,16 +81,16 @@ async def test_an_answer_that_ends_in_hidden_tabs_is_told_once(visit: Visit, hou
     for tab in tabs:
         await expect(tab.page).to_have_title(f"(1) ● answered · {word}")
     assert await until(lambda: read_shown(*tabs)) == [[word, "The answer has ended."]]
-    # Looking at one tab is looking at all.
+    # Looking at one tab counts as looking at all of them.
     await tabs[1].look(away=False)
     for tab in tabs:
         await expect(tab.page).not_to_have_title(re.compile("answered"))
-    # A tab that is looked at shows the next answer itself.
+    # A visible tab shows the next answer itself.
     await choose(tabs[1], "first words")
     await tabs[0].look(away=True)
     await tabs[1].mention("and another one")
     await tabs[1].wait_reply("another one")
-    # Only by choice with the text; the click opens the thread.
+    # Only by choice does it contain the text; clicking it opens the thread.
     await house.model.say("Some *secret* words.", wait_at=1, times=1, match=f"more of {word}")
     await tabs[1].say(f"more of {word}")
     await expect(tabs[1].replies).to_have_count(2)

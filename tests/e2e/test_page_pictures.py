@@ -25,7 +25,7 @@ Visit = Callable[..., Awaitable[Visitor]]
 DOCS = Path(__file__).parents[2] / "docs"
 KEEP = os.environ.get("THREADLINE_SCREENSHOTS") == "1"
 SCALE = 1.5 if KEEP else 1.0
-MOST_BYTES = 250_000  # the size that a README may make its readers download
+MOST_BYTES = 250_000  # the most bytes that a README should make its readers download
 MODEL = "openai:gpt-5-mini"
 
 RACE = """\
@@ -104,7 +104,7 @@ and the second `ALTER TABLE` fails.
 
 
 async def take(tab: Tab, name: str, folder: Path) -> None:
-    """A screenshot, small enough for a README."""
+    """Take a screenshot, small enough for a README."""
     await tab.page.evaluate("document.fonts.ready")
     path = folder / f"page-{name}.png"
     await tab.page.screenshot(path=path, animations="disabled", caret="hide")
@@ -194,14 +194,14 @@ amount = "2 € a day"
 """
 A_LONG_TALK = {"prompt_tokens": 180_000, "completion_tokens": 9_000, "total_tokens": 189_000}
 WORTH = (0.4, 1.1, 0.7, 0.9, 1.6, 0, 0, 0.8, 1.3, 1.9, 0.6, 1.0, 0, 0.2, 1.2, 0.5, 1.7, 1.4, 0.9)
-"""Of the days before, newest first: how many times the usage of this conversation."""
+"""How many times this conversation's usage each earlier day gets, newest first."""
 MOST_BYTES_OF_USAGE = 150_000
 
 _COPY = """INSERT INTO usage_by_day ({}) SELECT {} FROM usage_by_day WHERE day = ?"""
 
 
 def spread_usage(database: Path) -> None:
-    """Give the days before a part each of what was used today."""
+    """Assign part of today's usage to each earlier day."""
     with closing(sqlite3.connect(database)) as db, db:
         names = [row[1] for row in db.execute("PRAGMA table_info(usage_by_day)")]
         (today,) = db.execute("SELECT max(day) FROM usage_by_day").fetchone()
@@ -213,7 +213,7 @@ def spread_usage(database: Path) -> None:
 
 
 async def take_part(part: Locator, name: str, folder: Path) -> None:
-    """A picture of a part of the page."""
+    """Take a picture of part of the page."""
     await part.page.evaluate("document.fonts.ready")
     path = folder / f"page-{name}.png"
     await part.screenshot(path=path, animations="disabled", caret="hide")

@@ -44,7 +44,7 @@ def person(bot: BotProcess) -> Person:
 
 
 class Shown:
-    """What a page shows of the only running reply, by its events."""
+    """The page's view of the only running reply, built from its events."""
 
     def __init__(self) -> None:
         self.text, self.version, self.states = "", -1, 0
@@ -78,7 +78,7 @@ async def until(
 async def test_a_reply_grows_on_the_pages_of_another_process_and_survives_its_writer(
     postgres: SharedServer, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
-    """The page connects late, so the beginning comes in one piece."""
+    """The page connects late, so the beginning arrives in one piece."""
     with postgres.database() as url:
         async with ModelSim() as model, two_processes(tmp_path, url, model) as (first, second):
             await model.script(Answer(match="", text="".join(WORDS), rate=30, wait_at=200))
@@ -108,7 +108,7 @@ async def test_a_reply_grows_on_the_pages_of_another_process_and_survives_its_wr
 
 
 async def holder(url: str, first: BotProcess, second: BotProcess) -> BotProcess:
-    """The process that writes the only reply."""
+    """The process that is writing the only reply."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as db:
         async with asyncio.timeout(60):
             while True:

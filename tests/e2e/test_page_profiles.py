@@ -1,4 +1,4 @@
-"""The tabs that page tests share: a visitor finds nothing of the one before."""
+"""The tabs that page tests share: a visitor finds no trace of the previous one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STATE = """async () => ({
 
 
 async def state_of(page: Page, house: House) -> Any:
-    """What a visitor may change, in a tab with a picture of the house."""
+    """Everything that a visitor may change, in a tab that shows a picture of the house."""
     await page.goto(f"{house.origin}/static/logo.svg")
     return await page.evaluate(_STATE)
 
@@ -54,7 +54,7 @@ async def test_a_visitor_finds_nothing_of_the_one_before(house: House, profiles:
     assert await second.profile.tab() is page
     assert await state_of(page, house) == usual
     await page.goto(house.origin)
-    # No cookie of the first visitor's session, and no route that stops the question for it.
+    # Neither the first visitor's session cookie nor the route that held its question remains.
     await expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
     assert len(heard) == known
     await profiles.leave(second)

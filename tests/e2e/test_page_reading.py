@@ -58,8 +58,8 @@ SELECT_FIRST = """() => {
 
 
 async def test_axe_finds_no_violations(visit: Visit, house: House) -> None:
-    """In an empty channel, next to a formatted reply, in the completion list and in both
-    dialogs; light and dark."""
+    """Checks an empty channel, a formatted reply, the completion list and both dialogs, light and
+    dark."""
     await house.model.say(RICH, match="be rich")
     visitor = await visit(house)
     tab = await visitor.tab()
@@ -80,7 +80,7 @@ async def test_axe_finds_no_violations(visit: Visit, house: House) -> None:
 
 
 async def test_everything_can_be_done_by_keyboard(visit: Visit, house: House) -> None:
-    """From loading the page to a reply, stopping it, through the messages, and out of the
+    """Loads the page, gets a reply, stops another, moves through messages, and leaves the
     thread."""
     await house.model.say(STORY, match="by keys", wait_at=20)
     tab = await (await visit(house)).tab()
@@ -197,7 +197,8 @@ async def test_phone_shows_one_pane_at_a_time(visit: Visit, house: House) -> Non
 async def test_long_reply_keeps_scroll_position_and_selection(
     visit: Visit, house: House, figures: Callable[[object], None]
 ) -> None:
-    """50 kB: a reader further up is not scrolled, and sees that there is more below."""
+    """The reply has 50 kB; a reader further up is not scrolled, and sees that there is more
+    below."""
     assert len(LONG) > 50_000
     await house.model.say(LONG, match="at length", rate=4000, wait_at=4_000)
     tab = await (await visit(house)).tab()
@@ -221,7 +222,7 @@ async def test_long_reply_keeps_scroll_position_and_selection(
 
 
 async def test_page_follows_a_growing_reply_at_the_end(visit: Visit, house: House) -> None:
-    """Without scrolling by the user, and without the notice of new messages."""
+    """The user need not scroll, and no notice of new messages appears."""
     await house.model.say(LONG[:12_000], match="follow along", rate=2000)
     tab = await (await visit(house)).tab()
     await tab.mention("follow along")
@@ -236,7 +237,7 @@ async def test_page_follows_a_growing_reply_at_the_end(visit: Visit, house: Hous
 async def test_in_a_long_thread_only_the_growing_message_is_rendered(
     visit: Visit, house: House, figures: Callable[[object], None]
 ) -> None:
-    """With 200 earlier messages, rendering another frame of a reply leaves their nodes alone."""
+    """With 200 earlier messages, rendering another frame of a reply does not touch their nodes."""
     await house.model.script(Answer(match="one more", text=STORY, rate=60))
     tab = await (await visit(house)).tab()
     await tab.mention("the first of many")
@@ -271,7 +272,7 @@ async def _with_many(route: Route) -> None:
 
 
 async def test_chosen_theme_is_remembered(visit: Visit, house: House) -> None:
-    """System, light, dark; also after a reload and in the other tab."""
+    """System, light and dark; the choice applies after a reload and in the other tab."""
     visitor = await visit(house, color_scheme="light")
     tab, other = await visitor.tab(), await visitor.tab()
     ground = "getComputedStyle(document.documentElement).backgroundColor"
@@ -298,8 +299,8 @@ async def test_nothing_blinks_with_reduced_motion(visit: Visit, house: House) ->
 
 
 async def test_first_visit_shows_how_to_start(visit: Visit, own_house: House) -> None:
-    """Without any settings there is an answered thread, the page invites to a question of one's own
-    and says how to get a real model."""
+    """Without any settings, there is an answered sample thread; the page invites the visitor to ask
+    a question, and explains how to connect a real model."""
     own_house.bot.set(LLM="", MODELS="", HTTP_TOKENS="")
     async with own_house.bot:
         tab: Tab = await (await visit(own_house)).tab()

@@ -1,4 +1,4 @@
-"""What an answer may contain in the page: formulas, tasks, footnotes, long code and diagrams."""
+"""Content of an answer on the page: formulas, tasks, footnotes, long code and diagrams."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]
 
 LINES = 90
-MERMAID_MS = 60_000  # as long as the page waits: reading 2.5 MB of script takes a busy machine long
+MERMAID_MS = 60_000  # as long as the page waits: a busy machine takes long to read 2.5 MB of script
 CODE = "".join(f"total_{n} = compute({n}, '{'x' * 60}')\n" for n in range(LINES))
 ANSWER = f"""\
 For $a > 0$ it costs $5 or $6, and \\(I = \\int_0^1 x^2\\,dx\\) is finite[^1].
@@ -66,8 +66,8 @@ COUNT_FONTS = """() => performance.getEntriesByType("resource")
 
 
 async def test_an_answer_with_formulas_tasks_footnotes_and_code(visit: Visit, house: House) -> None:
-    """While it is written, at its end and after a reload; the library loads with the first
-    formula."""
+    """Checked while it is being written, at its end, and after a reload; the library loads with the
+    first formula."""
     await house.model.say(ANSWER, match="the integral", rate=2_000)
     visitor = await visit(house)
     tab = await visitor.tab()
@@ -99,7 +99,7 @@ async def test_an_answer_with_formulas_tasks_footnotes_and_code(visit: Visit, ho
 
 
 async def _follow_footnote(text: Locator) -> None:
-    """There and back; the address, which names the thread, stays."""
+    """Follow a footnote and return; the address, which names the thread, does not change."""
     address = await text.evaluate("() => location.href")
     await text.locator("a[role=doc-noteref][aria-label='Footnote 1']").click()
     await expect(text.locator(".note")).to_be_focused()
@@ -109,7 +109,7 @@ async def _follow_footnote(text: Locator) -> None:
 
 
 async def _use_code(reply: Locator) -> None:
-    """A file, line wrap, the whole of a folded block, and scrolling by keyboard."""
+    """Download code, wrap its lines, unfold a long block, and scroll by keyboard."""
     small, long = reply.locator("figure.code").nth(0), reply.locator("figure.code").nth(1)
     async with reply.page.expect_download() as saved:
         await small.get_by_role("button", name="Save as a file").click()
@@ -133,7 +133,7 @@ async def _use_code(reply: Locator) -> None:
 
 
 async def test_a_diagram_is_drawn_when_one_asks_for_it(visit: Visit, house: House) -> None:
-    """And from then on; an error shows the source, which one can always get back."""
+    """It stays drawn from then on. An error shows the source, which is always available."""
     await house.model.say(ANSWER, match="a diagram", rate=2_000)
     visitor = await visit(house)
     tab = await visitor.tab()

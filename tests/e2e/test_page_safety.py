@@ -86,10 +86,10 @@ SHOW_RAW = """async (html) => {
 
 
 async def test_model_output_never_runs(visit: Visit, house: House) -> None:
-    """No script, no request, and no policy violation either: it never becomes markup."""
+    """No script, no request, and no policy violation either: output never becomes markup."""
     await house.model.say(HOSTILE, match="be hostile", rate=1_000)
     visitor = await visit(house)
-    # The sandbox's policy blocks handlers in what Mermaid reads, as the page's does.
+    # The sandbox's policy blocks handlers in text that Mermaid reads, as the page's policy does.
     visitor.trouble.provoked = ("script-src",)
     tab = await visitor.tab()
     await tab.mention("be hostile <img src=x onerror='window.harmed = 20'>")
@@ -101,7 +101,7 @@ async def test_model_output_never_runs(visit: Visit, house: House) -> None:
     await expect(drawn).to_be_visible(timeout=60_000)  # the page's own limit
     await expect(reply.locator(".math .katex").first).to_be_visible()
     assert await tab.page.evaluate("window.harmed") is None
-    foreign = "#message, .composer, a[href*='elsewhere.example/m']"  # what a formula asks for
+    foreign = "#message, .composer, a[href*='elsewhere.example/m']"  # what the formula tries to use
     await expect(reply.locator(foreign)).to_have_count(0)
     # The page itself draws formulas and the diagram's image.
     drawn_elements = (
@@ -153,7 +153,7 @@ async def test_text_cannot_become_markup_elsewhere_in_the_page(visit: Visit, hou
 async def test_another_user_of_a_tab_gets_nothing_of_the_first_one(
     visit: Visit, house: House
 ) -> None:
-    """Not the drafts, not the messages; and what was not sent yet is never sent as the other."""
+    """Neither drafts nor messages remain, and unsent messages are never sent as the other user."""
     visitor = await visit(house)
     tab = await visitor.tab()
     await tab.mention("private matters")
@@ -171,7 +171,7 @@ async def test_another_user_of_a_tab_gets_nothing_of_the_first_one(
             sent.append(request.post_data or "")
 
     visitor.hear(tab.page, "request", note)
-    # No tab says that the browser is another person's now: the server does.
+    # No tab announces that the browser now belongs to another person; the server does.
     await sign_in(visitor.context, visitor.origin, token)
     await tab.page.unroute("**/app/messages")
     await expect(tab.page.locator("#user")).to_have_text(name)
@@ -187,7 +187,7 @@ async def test_another_user_of_a_tab_gets_nothing_of_the_first_one(
 async def test_page_asks_for_a_token_once_and_forgets_it_at_sign_out(
     visit: Visit, house: House
 ) -> None:
-    """The page says that a token is wrong; signing in or out applies to the other tabs too."""
+    """The page says if a token is wrong; signing in or out applies to the other tabs too."""
     visitor = await visit(house, token="wrong")
     tab = await visitor.tab()
     dialog = tab.page.get_by_role("dialog", name="Sign in")
@@ -211,7 +211,7 @@ async def test_page_asks_for_a_token_once_and_forgets_it_at_sign_out(
     await expect(other.page.get_by_role("dialog", name="Sign in")).to_be_visible()
     everything = "JSON.stringify([{ ...sessionStorage }, { ...localStorage }, document.cookie])"
     assert "secret" not in await tab.page.evaluate(everything)
-    # A token that an earlier version of the page kept opens it once, and is gone.
+    # A token saved by an earlier version of the page signs in once, and is then deleted.
     kept = json.dumps(json.dumps(house.new_token()))
     await tab.page.evaluate(f"localStorage['threadline.token'] = {kept}")
     await tab.page.reload()

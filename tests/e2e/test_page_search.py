@@ -1,4 +1,4 @@
-"""The palette that searches: from the key to the message, with the keyboard alone."""
+"""The search palette: from the shortcut to the message, by keyboard alone."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ Visit = Callable[..., Awaitable[Visitor]]
 
 
 class SlowSearch:
-    """Answers in place of a server that needs `found_at` parts of time until it finds something.
+    """Stands in for a server that finds something only in part `found_at` of a search.
 
-    From the second part on it waits until `free` is set. `asked` are the parts in their order.
+    From the second part on, it waits until `free` is set. `asked` lists the requested parts in
+    order.
     """
 
     def __init__(self, found_at: int) -> None:
@@ -55,7 +56,8 @@ async def test_a_message_is_found_and_shown(visit: Visit, house: House) -> None:
     await tab.wait_reply("bread")
 
     async def as_if_longer(route: Route) -> None:
-        """The page gets all but the first message, unless it asks for the part with it."""
+        """The page gets all messages but the first, unless it asks for the part that contains
+        it."""
         answer = await route.fetch()
         shape = await answer.json()
         del shape["messages"][:1]
@@ -97,7 +99,7 @@ async def test_a_message_is_found_and_shown(visit: Visit, house: House) -> None:
         dialog.get_by_role("button", name="Look further"),
     )
     await expect(status).to_have_text("Nothing since May 19, 2020; looking further back…")
-    await expect(options).to_have_count(0)  # those of the earlier search could be opened by mistake
+    await expect(options).to_have_count(0)  # earlier results could be opened by mistake
     slow.free.set()
     await expect(status).to_have_text("Nothing matches since May 12, 2020.")
     assert slow.asked == ["", *(f"part {n}" for n in range(1, 8))]

@@ -1,4 +1,4 @@
-"""The model menu, the settings of a thread and of the browser, links, files and print."""
+"""The model menu, the settings of a thread and of the browser, links, files and printing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.browser import House, Tab, Visitor, needs_browser
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]
 
-# Returns nothing: a promise would be waited for.
+# Returns nothing, because a promise would be awaited.
 WATCH_PRINT = "() => { window.printed = new Promise((done) => { window.print = done; }); }"
 ANSWER = """See [the docs](https://docs.example.org/threading) and https://example.org/races
 
@@ -43,7 +43,7 @@ async def choose(tab: Tab, name: str) -> None:
 
 
 async def test_a_model_is_chosen_from_the_menu(visit: Visit, house: House) -> None:
-    """By keyboard; for this thread, and for new ones. `/model` still works beside it."""
+    """It is chosen by keyboard, for this thread and for new ones. `/model` still works."""
     tab = await (await visit(house)).tab()
     await tab.mention("which one writes here")
     await tab.wait_reply("which one writes here")
@@ -71,7 +71,7 @@ async def test_a_model_is_chosen_from_the_menu(visit: Visit, house: House) -> No
     await tab.channel_box.press("Enter")
     await tab.wait_reply("another thread")
     await expect(chip).to_have_text("openai:sim-2")
-    # The same is in the settings, where it is taken back.
+    # The settings show the same choice, and can undo it.
     await page.get_by_role("button", name="Settings").click()
     mine = page.locator("#settings-model")
     await expect(mine).to_have_text("openai:sim-2")
@@ -84,7 +84,7 @@ async def test_a_model_is_chosen_from_the_menu(visit: Visit, house: House) -> No
 
 
 async def test_a_thread_gets_instructions_and_a_temperature(visit: Visit, house: House) -> None:
-    """From the next answer on; the context names them."""
+    """They apply from the next answer on, and the context panel names them."""
     tab = await (await visit(house)).tab()
     await tab.mention("a thread with settings")
     await tab.wait_reply("a thread with settings")
@@ -110,8 +110,9 @@ async def test_a_thread_gets_instructions_and_a_temperature(visit: Visit, house:
     )
 
 
-async def test_what_is_chosen_for_the_browser_stays_there(visit: Visit, house: House) -> None:
-    """Looks apply immediately, and before the first paint; the keys; the language after closing."""
+async def test_browser_settings_apply_and_persist(visit: Visit, house: House) -> None:
+    """Appearance applies immediately and before the first paint, as do the keys; the language
+    applies after closing."""
     tab = await (await visit(house)).tab()
     page, root = tab.page, tab.page.locator("html")
     settings = page.get_by_role("button", name="Settings")
@@ -148,8 +149,8 @@ async def test_what_is_chosen_for_the_browser_stays_there(visit: Visit, house: H
 async def test_a_thread_is_shared_read_and_printed(
     visit: Visit, house: House, tmp_path: Path
 ) -> None:
-    """By its link, read-only, until the link is deleted; on paper, code wraps and links have
-    addresses; saved as a file."""
+    """Its link is read-only and works until deleted; on paper, code wraps and links show addresses;
+    it can be saved as a file."""
     await house.model.say(ANSWER, match="to be shared")
     owner = await visit(house)
     tab = await owner.tab()
@@ -184,8 +185,8 @@ async def test_a_thread_is_shared_read_and_printed(
     text = " ".join(page.get_textpage().get_text_range() for page in document)
     squeezed = re.sub(r"\s", "", text)
     assert "(https://docs.example.org/threading)" in squeezed
-    assert squeezed.count("https://example.org/races") == 1  # the text is the address
-    assert "fifth_argument):pass" in squeezed  # it was not cut off
+    assert squeezed.count("https://example.org/races") == 1  # the link text is the address itself
+    assert "fifth_argument):pass" in squeezed  # the text was not truncated
     assert "saidlater" in squeezed
     assert "Reply…" not in text
     await tab.page.evaluate("dispatchEvent(new Event('afterprint'))")
@@ -198,7 +199,8 @@ async def test_a_thread_is_shared_read_and_printed(
     exported = json.loads(await asyncio.to_thread(Path(await file.path()).read_text))
     assert exported["messages"][0]["content"] == "to be shared"
 
-    # The link still has what was edited: the page says so at the edit, and where one updates it.
+    # The link still shows the text from before the edit; the page says so at the edit and where the
+    # link is updated.
     question = tab.questions.last
     await question.get_by_role("button", name="Edit").click()
     await question.get_by_label("Your question").fill("said otherwise")

@@ -1,4 +1,4 @@
-"""The list of conversations: begun, found, arranged and deleted, by keyboard, mouse and touch."""
+"""The list of conversations: begin, find, arrange and delete them by keyboard, mouse and touch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Sidebar:
 
 
 async def hold_events(tab: Tab) -> None:
-    """Let the page read no event before the promise `events` resolves; `arrived` has their text."""
+    """Keep the page from reading events until the promise `events` resolves; `arrived` holds their
+    text."""
     await tab.page.evaluate(
         """() => {
           const { read } = ReadableStreamDefaultReader.prototype;
@@ -53,7 +54,7 @@ async def hold_events(tab: Tab) -> None:
           };
         }"""
     )
-    for away in (True, False):  # a new connection, because the old one is reading already
+    for away in (True, False):  # a new connection, because the old one is already being read
         await tab.look(away=away)
 
 
@@ -67,7 +68,7 @@ async def test_conversations_are_begun_found_and_arranged_in_every_tab(
     here, there = Sidebar(tab), Sidebar(other)
     await expect(here.node.get_by_text("Your conversations will be listed here.")).to_be_visible()
 
-    # Begun by keyboard, without a mention; the address can be shared.
+    # Begun by keyboard, without a mention; its address can be shared.
     await tab.page.keyboard.press("Control+Shift+O")
     await expect(tab.page.get_by_role("heading", name="What would you like")).to_be_visible()
     await tab.say("what about the weather?")
@@ -75,9 +76,9 @@ async def test_conversations_are_begun_found_and_arranged_in_every_tab(
     assert "#/t/" in tab.page.url
     await expect(here.row("what about the weather?")).to_have_attribute("aria-current", "page")
     await expect(there.row("what about the weather?")).to_contain_text("Sunny all day.")
-    await expect(there.row("New answer")).to_have_count(0)  # the open thread was seen
+    await expect(there.row("New answer")).to_have_count(0)  # the open thread has been seen
 
-    # An answer in a closed thread is marked, in every tab, until it is opened in one.
+    # An answer in a closed thread is marked in every tab, until the thread is opened in one.
     await other.mention("slow please")
     await expect(other.replies.last).to_contain_text("Slowly it comes.")
     await other.page.keyboard.press("Escape")
@@ -91,7 +92,7 @@ async def test_conversations_are_begun_found_and_arranged_in_every_tab(
         "slow please", "what about the weather?",
     ]  # fmt: skip
 
-    # The keys of the list: one tab stop, arrows, a new name.
+    # The list's keyboard support: one tab stop, arrow keys, renaming.
     await tab.page.keyboard.press("Shift+F6")
     await expect(here.row("slow please")).to_be_focused()
     await tab.page.keyboard.press("ArrowDown")
@@ -108,7 +109,7 @@ async def test_conversations_are_begun_found_and_arranged_in_every_tab(
     await name.press("Enter")
     await expect(there.row("The weather")).to_be_visible()
 
-    # Pinned ones are on top, with a group of their own.
+    # Pinned threads are on top, in a separate group.
     await here.choose("The weather", "Pin")
     await expect(there.groups).to_have_text(["Pinned", "Today"])
     await expect(there.rows.first).to_contain_text("The weather")
@@ -136,11 +137,11 @@ async def test_a_deleted_conversation_can_be_brought_back_and_an_archived_one_fo
     await expect(tab.thread).to_be_hidden()
     await expect(there.rows).to_have_count(0)
     await tab.page.keyboard.press("F8")
-    for _ in range(4):  # it stays while the focus is on it, and so does what it promises
+    for _ in range(4):  # it stays while it has the focus, and can still undo
         async with tab.page.expect_response("**/hold") as held:
             await tab.page.clock.run_for(3_100)
         assert (await held.value).status == 200
-    # The event of the deletion comes after the undo: the thread stays open nevertheless.
+    # The deletion's event arrives after the undo, yet the thread stays open.
     await tab.page.wait_for_function("arrived.includes('event: gone')")
     await tab.page.keyboard.press("Enter")
     await tab.wait_reply("Here it is.")
@@ -158,7 +159,7 @@ async def test_a_deleted_conversation_can_be_brought_back_and_an_archived_one_fo
     await expect(here.row("first of mine")).to_be_visible()
     await expect(there.node.get_by_text("Nothing is archived.")).to_be_visible()
 
-    # Deleted in one tab, it is closed in the other, and erased without either.
+    # A thread deleted in one tab closes in the other, and is erased even if both tabs are closed.
     await there.node.get_by_role("button", name="Archived").click()
     await there.row("first of mine").click()
     await expect(other.replies).to_have_count(2)
@@ -201,7 +202,7 @@ async def test_two_thousand_conversations_have_few_rows_and_a_drawer_on_a_phone(
         await expect(here.row("thread 0,")).to_be_focused()
         assert await violations(tab.page) == []
         assert await here.rows.count() < 60
-        for last in (99, 199):  # the keyboard walks past what was loaded
+        for last in (99, 199):  # arrow keys move past the rows loaded first
             await until(lambda last=last: _reaches(here, f"thread {last},"))
         assert await here.rows.count() < 60
         await tab.page.keyboard.press("Home")
@@ -228,7 +229,7 @@ def _names(folder: Path, name: str) -> list[str]:
 
 
 def _fill(folder: Path, count: int) -> None:
-    """Threads of the local user, an hour from one to the next, each with one question."""
+    """Store threads of the local user, one hour apart, each with one question."""
     now = time.time()
     with connected(folder / "threadline.db") as db:
         for n in range(count):

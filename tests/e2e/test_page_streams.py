@@ -1,4 +1,4 @@
-"""A growing reply in the page: after each change it is what the whole text would be."""
+"""A growing reply on the page: after each change, it looks as the whole text would."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ PLACES = """async ([first, steps]) => {
 
 
 def recorded(text: str, steps: list[int], begin: int = 1) -> tuple[Any, list[Any]]:
-    """The first event of a reply, and its changes, each with the HTML of the whole text."""
+    """A reply's first event and its changes, each with the HTML of the whole text."""
     growing, at = GrowingHtml(), min(begin, len(text))
     views = [ReplyView(0, text[:at], growing.blocks(text[:at]), "writing", False)]
     while at < len(text):
@@ -79,14 +79,14 @@ def documents() -> Iterator[tuple[str, list[int]]]:
 async def test_after_each_change_the_page_shows_what_a_reload_would(
     visit: Visit, house: House
 ) -> None:
-    """Every kind of block, cut at any character, with and without the cursor."""
+    """Tries every kind of block, cut at any character, with and without the cursor."""
     tab = await (await visit(house)).tab()
     for text, steps in documents():
         assert await tab.page.evaluate(FOLLOW, recorded(text, steps)) == [], text
 
 
-async def test_what_is_there_stays_while_a_block_grows(visit: Visit, house: House) -> None:
-    """Its nodes are the same, so that a selection survives, and only new ones are added."""
+async def test_existing_nodes_stay_while_a_block_grows(visit: Visit, house: House) -> None:
+    """Existing nodes stay the same, so that a selection survives; only new ones are added."""
     tab = await (await visit(house)).tab()
     for kind in ("paragraph", "table", "code"):
         text = PLAIN[kind]

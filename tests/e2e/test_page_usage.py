@@ -1,4 +1,5 @@
-"""The dialog with a person's usage: numbers, chart, budgets, hostile reports, accessibility."""
+"""The dialog that shows a person's usage: numbers, chart, budgets, hostile reports,
+accessibility."""
 
 from __future__ import annotations
 
@@ -72,7 +73,7 @@ async def test_usage_is_shown_with_a_chart_and_what_is_left(visit: Visit, house:
 
 
 async def test_real_usage_is_counted_and_shown_below_the_reply(visit: Visit, house: House) -> None:
-    """The simulated model has no price: tokens are shown, money is not."""
+    """The simulated model has no price, so tokens are shown but no money."""
     tab = await (await visit(house)).tab()
     await tab.mention("how much")
     await tab.wait_reply("how much")
@@ -82,10 +83,10 @@ async def test_real_usage_is_counted_and_shown_below_the_reply(visit: Visit, hou
     await expect(dialog(tab).locator("rect.day")).to_have_count(30)
 
 
-async def test_everything_known_of_a_person_is_saved_once_an_hour(
+async def test_everything_known_about_a_person_can_be_exported_once_an_hour(
     visit: Visit, own_house: House
 ) -> None:
-    """By the button, which then says when the next one may be."""
+    """A button exports it, and then says when the next export is possible."""
     async with own_house.bot:
         tab = await (await visit(own_house)).tab()
         await tab.mention("remember zanzibarite")

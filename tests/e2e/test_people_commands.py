@@ -24,7 +24,7 @@ MARK = "zanzibarite"
 async def test_a_person_sees_what_they_used_and_is_forgotten_by_a_button(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """What the person wrote leaves the very bytes of the database's files."""
+    """The person's text disappears from the raw bytes of the database files."""
     await model.say("One.")
     async with bot:
         thread = await driver.mention(f"the word is {MARK}")
@@ -45,7 +45,7 @@ async def test_a_person_sees_what_they_used_and_is_forgotten_by_a_button(
 
 
 def files_with(folder: Path, mark: str) -> list[Path]:
-    """The files of the database whose bytes contain the mark."""
+    """The database files whose bytes contain the mark."""
     files = [file for file in folder.glob("threadline.db*") if file.is_file()]  # and no socket
     return [file for file in files if mark.encode() in file.read_bytes()]
 
@@ -65,7 +65,7 @@ async def slash(driver: PlatformDriver, thread: Any, name: str, options: dict[st
 
 
 async def find(driver: PlatformDriver, place: Any, text: str) -> Any:
-    """The private message with this text, once it is there."""
+    """The private message with this text, once it has arrived."""
 
     async def check() -> Any:
         if isinstance(driver, SlackDriver):
@@ -96,7 +96,8 @@ async def press(driver: PlatformDriver, offer: Any) -> None:
 async def test_a_person_gets_their_export_as_a_file_that_no_one_else_sees(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """By a slash command, and by a mention: then as a direct message. Once an hour."""
+    """A slash command answers with it, and a mention sends it as a direct message, at most once an
+    hour."""
     await model.say("One.")
     async with bot:
         thread = await driver.mention(f"the word is {MARK}")
@@ -126,7 +127,7 @@ def exported(data: bytes) -> list[str]:
 
 
 async def private_file(driver: PlatformDriver, reply: Any) -> bytes:
-    """The file of the private reply, on Slack the one in the person's direct messages."""
+    """The file of the private reply; on Slack, the one in the person's direct messages."""
     if isinstance(driver, DiscordDriver):
         return await driver.sim.file(reply)
     return await file_in_direct_messages(driver, ids.ALICE)

@@ -1,4 +1,4 @@
-"""Tests the judge: it finds each planted bug, for the right reason."""
+"""Tests the judge: it finds each planted bug, and for the right reason."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ POST = {"discord": r"POST .*/channels/\d+/messages", "slack": r"POST /api/chat\.
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A bug, where to kill (None: no kill), and the expected violations (empty: not a bug).
+    """A bug, where to kill (None: no kill), and the expected violations (empty if it is not a bug).
 
-    `patience` is how long people wait for an answer that never completes, in seconds.
+    `patience` is how long people wait, in seconds, for an answer that never completes.
     """
 
     bug: str
@@ -60,7 +60,7 @@ async def pool() -> AsyncIterator[ProcessPool]:
 async def test_every_planted_bug_is_caught(
     platform: str, pool: ProcessPool, tmp_path: Path
 ) -> None:
-    """The case that only exercises the fence is not reported."""
+    """The harmless case, which only exercises the fence, is not reported."""
     tried = cases(platform)
     async with asyncio.TaskGroup() as group:
         trials = [

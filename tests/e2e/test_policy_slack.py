@@ -1,5 +1,6 @@
 """Rules on Slack, with the real client and the bot in a separate process: who may ask, which
-messages are questions, and who may press what. Each test is one process with many rules."""
+messages are questions, and who may press which button. Each test uses one process with many
+rules."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ def write_rules(bot: BotProcess, toml: str, **prompts: str) -> None:
 
 
 async def channels_of(sim: SlackSim, *names: str) -> list[str]:
-    """New channels with Alice, Bob, the stranger Carol and the bot."""
+    """New channels with Alice, Bob, the stranger Carol and the bot as members."""
     made = [await sim.add_channel(name) for name in names]
     for channel in made:
         await sim.join(ids.CAROL, channel)
@@ -65,7 +66,7 @@ async def mention(sim: SlackSim, user: str, channel: str, text: str) -> ThreadRe
 
 
 async def answer_to(sim: SlackSim, user: str, channel: str, command: str, text: str = "") -> str:
-    """The reply to a slash command, which only its person sees."""
+    """The reply to a slash command, which only its author sees."""
     return str((await sim.slash(user, channel, command, text))["payload"])
 
 
@@ -78,8 +79,8 @@ async def has_event(sim: SlackSim, kind: str) -> bool:
 async def test_who_may_ask(
     sim: SlackSim, driver: SlackDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """A user group lets in; blocks, guests and strangers stay out, with one private sentence. While
-    Slack does not list the groups, a question waits."""
+    """A user group grants access; blocked people, guests and strangers get one private sentence.
+    While Slack does not list the groups, a question waits."""
     ops, team = await channels_of(sim, "ops", "team")
     dan, gil = [await sim.add_person(name, [ops, team]) for name in ("dan", "gil")]
     for guest in (dan, gil):
@@ -127,7 +128,7 @@ async def test_who_may_ask(
         await bot.wait_for_log("a person may not ask", refusals + 1)
 
         await sim.call("fault", match="/api/usergroups.list", status=503, body={}, times=3)
-        await sim.group("cooks", [])  # after this event the groups are listed again
+        await sim.group("cooks", [])  # after this event, the groups are listed again
         await sim.until(lambda: has_event(sim, "subteam_created"))
         failing = await mention(sim, ids.ALICE, ops, "is it up now?")
         await whole(driver, failing, "Sure.")
@@ -151,7 +152,8 @@ async def test_who_may_ask(
 async def assert_refused(
     sim: SlackSim, model: ModelSim, bot: BotProcess, channel: str, reasons: Mapping[str, str]
 ) -> None:
-    """Each person asks twice: nothing but one private sentence, and no request to the model."""
+    """Assert that each person, asking twice, gets only one private sentence, and that no request
+    reaches the model."""
     asked = []
     for user, reason in reasons.items():
         refusals, told = len(bot.events("a person may not ask")), len(await sim.ephemeral(user))
@@ -175,7 +177,7 @@ async def assert_refused(
 async def test_a_right_that_is_lost_while_a_question_waits(
     sim: SlackSim, driver: SlackDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """The question is not sent to the model, nor its edit, and is answered once the right is
+    """Neither the question nor its edit is sent to the model; both are answered once the right is
     back."""
     (ops,) = await channels_of(sim, "ops")
     await sim.group("oncall", [ids.ALICE])
@@ -216,7 +218,7 @@ async def test_a_right_that_is_lost_while_a_question_waits(
 async def test_three_answer_modes(
     sim: SlackSim, driver: SlackDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """An administrator sets the third by command."""
+    """The third is set by an administrator's command."""
     quiet, usual, busy = await channels_of(sim, "quiet", "usual", "busy")
     write_rules(
         bot,
@@ -277,8 +279,8 @@ PEOPLE = ("alice", "bob", "carol", "dan", "eve")
 
 
 async def with_retry_button(driver: SlackDriver, thread: ThreadRef) -> Seen:
-    """The reply, once nothing of it changes any more: its buttons come with an edit after its last
-    text, and Slack's own sign of work goes after that."""
+    """The reply, once it no longer changes: its buttons arrive with an edit after the last text,
+    and Slack's sign of work is removed after that."""
 
     async def check() -> Seen | None:
         (reply,) = await driver.seen(thread) or [None]
@@ -292,7 +294,7 @@ async def with_retry_button(driver: SlackDriver, thread: ThreadRef) -> Seen:
 async def test_people_and_controls(
     sim: SlackSim, driver: SlackDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """A person who may not press a button or reset learns it alone, and nothing changes."""
+    """A person who may not press a button or reset gets a private reply, and nothing changes."""
     names = tuple(ALLOWED)
     channels = dict(zip(names, await channels_of(sim, *names), strict=True))
     people = {"alice": ids.ALICE, "bob": ids.BOB, "carol": ids.CAROL}
@@ -330,7 +332,7 @@ async def test_people_and_controls(
 async def assert_cannot_control(
     sim: SlackSim, driver: SlackDriver, thread: ThreadRef, user: str, reply: Any
 ) -> None:
-    """Try each button of a reply that was cut, and the reset by the message's shortcut."""
+    """Try each button of a reply that was cut off, and the message shortcut for a reset."""
     told = len(await sim.ephemeral(user))
     for button in ("retry", "continue"):
         await sim.click(user, thread.channel, reply, f"threadline_{button}")
@@ -348,7 +350,7 @@ async def assert_cannot_control(
 async def assert_stop_is_refused(
     sim: SlackSim, driver: SlackDriver, model: ModelSim, channel: str
 ) -> None:
-    """Slack's own stop button ends the stream, and the answer continues in edits."""
+    """Slack's own stop button ends the stream, and the answer continues as edits."""
     await model.script(Answer(match="a story", text=STORY, wait_at=HELD))
     thread = await mention(sim, ids.ALICE, channel, "tell a story")
     await writes(driver, thread, "Once there")

@@ -23,7 +23,7 @@ from tests.sims.slack.client import SlackSim
 from tests.support.postgres_server import SharedServer
 from tests.support.transcript import Question
 
-# Seconds: longer than a lease and its take-over, so that someone else continues.
+# Seconds: longer than a lease and its take-over, so that another process continues.
 FROZEN = LEASE_SECONDS + 4.0
 WORDS = 400
 SKEW = 90.0  # seconds between the clocks of two processes: leases do not depend on them
@@ -67,7 +67,7 @@ async def several(
 
 
 def joins(bot: RestartingBot) -> int:
-    """How often the bot has joined the others."""
+    """How often the bot's processes have joined the cluster."""
     return (bot.folder / "bot.log").read_text().count("joined the other processes")
 
 
@@ -81,7 +81,7 @@ async def all_connected(world: World, count: int) -> None:
 
 
 async def long_answer(scenario: Scenario) -> tuple[Question, RestartingBot]:
-    """A question whose answer is being written, and the process that writes it."""
+    """Ask a question; returns it, and the process that is writing its answer."""
     bots = scenario.world.bot
     assert isinstance(bots, SharedBots)
     question = await scenario.begin("and at length", words=WORDS, rate=40.0)
@@ -109,7 +109,7 @@ async def test_a_killed_process_is_replaced_within_its_lease(
     postgres: SharedServer,
     figures: Callable[[object], None],
 ) -> None:
-    """The other process completes the answer in the same messages; nothing else waits."""
+    """The other process completes the answer in the same messages, and nothing else waits."""
     with postgres.database() as url:
         async with several(platform, pool, tmp_path, url) as (scenario, bots):
             question, holder = await long_answer(scenario)
@@ -121,7 +121,7 @@ async def test_a_killed_process_is_replaced_within_its_lease(
                 other = bots.holder()
                 return other is not None and other is not holder
 
-            # The pause between two looks, and time for a busy machine.
+            # The interval between two checks, and time for a busy machine.
             await scenario.until(is_taken_over, "the take-over", LEASE_SECONDS + 10)
             seconds = time.monotonic() - killed
             await scenario.wait_answered(question)
@@ -135,7 +135,8 @@ async def test_a_process_that_was_stopped_shows_and_stores_nothing_more(
     postgres: SharedServer,
     figures: Callable[[object], None],
 ) -> None:
-    """SIGSTOP for longer than the lease, then SIGCONT in the middle of the other's attempt."""
+    """SIGSTOP for longer than the lease, then SIGCONT in the middle of the other process's
+    attempt."""
     with postgres.database() as url:
         async with several(platform, pool, tmp_path, url) as (scenario, bots):
             question, holder = await long_answer(scenario)
@@ -160,7 +161,7 @@ async def test_a_stop_at_another_process_ends_the_answer(
     postgres: SharedServer,
     figures: Callable[[object], None],
 ) -> None:
-    """Whichever process gets the stop, the model's request ends immediately."""
+    """Whichever process receives the stop, the model's request ends immediately."""
     with postgres.database() as url:
         async with several(platform, pool, tmp_path, url) as (scenario, _):
             for _ in range(2):  # events go to the processes in turn
@@ -173,7 +174,7 @@ async def test_a_stop_at_another_process_ends_the_answer(
 
 
 async def stop(scenario: Scenario, question: Question) -> None:
-    """Say stop, and wait until the turn has ended so."""
+    """Send a stop, and wait until the turn has ended as stopped."""
     thread = scenario.threads[question.where]
     said = await scenario.world.driver.mention_in(thread, "stop")
     scenario.commands.append(str(said))

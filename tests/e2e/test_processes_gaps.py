@@ -1,4 +1,5 @@
-"""A question whose process dies before it stores it is answered, although no event comes again."""
+"""A process dies before storing a question, whose event never comes again; it is answered
+anyway."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ async def pool() -> AsyncIterator[ProcessPool]:
 
 
 def keeper(bots: SharedBots) -> RestartingBot | None:
-    """The process that keeps Slack's watermarks."""
+    """The process that maintains Slack's watermarks."""
     rows = bots.query(
         "SELECT holder FROM leases WHERE kind = 'exclusive' AND name LIKE 'slack catch-up%'"
     )
@@ -34,7 +35,7 @@ def keeper(bots: SharedBots) -> RestartingBot | None:
 
 
 async def is_stored_at_once(scenario: Scenario, question: Question) -> bool:
-    """Whether the process that got the only event of a message without a mention has stored it."""
+    """Whether the process that got a message's only event (there was no mention) has stored it."""
     await scenario.wait_delivered()  # acknowledged or given up
     return bool(
         scenario.world.query("SELECT 1 FROM messages WHERE message_id = ?", str(question.id))
@@ -42,7 +43,7 @@ async def is_stored_at_once(scenario: Scenario, question: Question) -> bool:
 
 
 async def lose_questions(scenario: Scenario, bots: SharedBots) -> None:
-    """Ask while one process hangs that gets half of the events, and kill it."""
+    """Hang a process that gets half of the events, ask questions, and kill it."""
     sim = scenario.world.driver.sim
     assert isinstance(sim, SlackSim)
 
@@ -66,17 +67,17 @@ async def lose_questions(scenario: Scenario, bots: SharedBots) -> None:
         while await is_stored_at_once(scenario, await say()):
             await scenario.wait_answered(scenario.questions[-1])
     while not await is_stored_at_once(scenario, await in_private()):
-        pass  # the watermark passes the lost ones with the first one that is stored
+        pass  # the watermark passes the lost messages with the first one stored
     await sim.delivery(given_up="")
     await other.kill()
     for question in scenario.questions:
         await scenario.wait_answered(question)
 
 
-async def test_what_a_killed_process_did_not_store_is_read_again(
+async def test_messages_that_a_killed_process_did_not_store_are_read_again(
     pool: ProcessPool, tmp_path: Path, postgres: SharedServer, figures: Callable[[object], None]
 ) -> None:
-    """Slack's redeliveries came to nothing, and the watermark of the other process has passed."""
+    """Slack's redeliveries failed, and the other process's watermark has passed the messages."""
     with postgres.database() as url:
         async with several("slack", pool, tmp_path, url) as (scenario, bots):
             scenario.patience = LEASE_SECONDS + 30.0

@@ -1,6 +1,6 @@
-"""Several processes whose PostgreSQL restarts, is away, or fails over to its replica.
+"""Several processes whose PostgreSQL restarts, is unreachable, or fails over to its replica.
 
-No process dies, so none takes over: the answers wait, and continue in the same attempts.
+No process dies, so there is no take-over: the answers wait, and continue in the same attempts.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ async def test_an_outage_of_the_database_is_no_death(
 
 @contextmanager
 def replica_of(primary: PostgresServer) -> Iterator[PostgresServer]:
-    """A running streaming replica, which has each commit before it is acknowledged."""
+    """A running streaming replica, which receives each commit before it is acknowledged."""
     replica = PostgresServer(new_folder(), free_port())
     tools, options = binaries(), _as_postgres()
     assert tools is not None
@@ -87,7 +87,7 @@ def replica_of(primary: PostgresServer) -> Iterator[PostgresServer]:
 async def test_a_failover_to_the_replica_loses_nothing(
     pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
-    """DATABASE_URL names both hosts; each process finds the one that takes writes."""
+    """DATABASE_URL names both hosts, and each process finds the one that accepts writes."""
     with own_server(DURABLE) as primary:
         prepare(primary)
         primary.create("threadline")

@@ -28,7 +28,7 @@ from tests.kills.virtual_users import RunResult, run
 from tests.support.postgres_server import SharedServer
 
 MINUTES = 15.0  # of a soak, unless CLUSTER_SOAK_MINUTES says otherwise
-ROUND = 240.0  # seconds of one seed
+ROUND = 240.0  # seconds per seed
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def pool() -> AsyncIterator[ProcessPool]:
 async def play_round(
     platform: str, count: int, pool: ProcessPool, folder: Path, url: str, seconds: float, seed: int
 ) -> tuple[RunResult, list[float]]:
-    """One round, and its take-overs in seconds."""
+    """Play one round; returns its result, and its take-overs in seconds."""
     watching: list[tuple[TakeOvers, asyncio.Task[None]]] = []
 
     def make(environ: Mapping[str, str]) -> SharedBots:
@@ -55,7 +55,7 @@ async def play_round(
         for _, task in watching:
             task.cancel()
             with suppress(asyncio.CancelledError):
-                await task  # an error of the watch is one of the soak
+                await task  # an error of the watch is also an error of the soak
     return result, [each for take_overs, _ in watching for each in take_overs.seconds]
 
 

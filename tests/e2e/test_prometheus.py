@@ -1,4 +1,4 @@
-"""A real Prometheus reads the bot and fires alerts; the bot tells systemd how it is."""
+"""A real Prometheus scrapes the bot and fires alerts; the bot reports its state to systemd."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_alerts_fire_for_a_failing_model_and_for_a_dead_bot(
             for _, expression in panel_expressions():
                 await prometheus.query(expression)
 
-            async def is_quiet() -> bool:  # once the first scrape has told that the bot is there
+            async def is_quiet() -> bool:  # once the first scrape has shown that the bot is up
                 return await prometheus.firing() == {}
 
             await sim.until(is_quiet)
@@ -81,30 +81,30 @@ async def test_alerts_fire_for_a_failing_model_and_for_a_dead_bot(
 
 # ── systemd ───────────────────────────────────────────────────────────────────────────────────
 WATCHDOG_SECONDS = 0.6
-"""The bot feeds the watchdog every 0.2 s then."""
+"""With this value, the bot feeds the watchdog every 0.2 s."""
 
 
 class Systemd:
-    """The socket of a service manager, which keeps every state that it was sent."""
+    """A service manager's socket, which keeps every state that it receives."""
 
     def __init__(self, listening: socket.socket) -> None:
         self._socket = listening
         self.states: list[str] = []
 
     async def receive(self, seconds: float = 60.0) -> str:
-        """The next datagram. Raises TimeoutError."""
+        """The next datagram; raises TimeoutError."""
         loop = asyncio.get_running_loop()
         datagram = await asyncio.wait_for(loop.sock_recv(self._socket, 4_096), seconds)
         self.states += datagram.decode().splitlines()
         return datagram.decode()
 
     async def wait_for(self, state: str) -> None:
-        """Receive until a datagram has this state."""
+        """Receive datagrams until one has this state."""
         while state not in (await self.receive()).splitlines():
             pass
 
     def drop_received(self) -> None:
-        """Forget datagrams that were sent before now."""
+        """Discard datagrams sent before now."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 self._socket.recv(4_096)
@@ -112,7 +112,7 @@ class Systemd:
 
 @contextlib.contextmanager
 def service_socket() -> Iterator[tuple[Systemd, str]]:
-    # The path of a socket has 107 characters at most: a test's own folder may be too deep.
+    # A socket path has at most 107 characters, and a test's own folder may be nested too deeply.
     with (
         tempfile.TemporaryDirectory(prefix="notify") as folder,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening,
@@ -126,8 +126,8 @@ def service_socket() -> Iterator[tuple[Systemd, str]]:
 async def test_systemd_hears_of_the_start_of_a_hanging_loop_and_of_the_end(
     model: ModelSim, tmp_path: Path
 ) -> None:
-    """READY=1, then the watchdog is fed, but not while the loop hangs; then STOPPING=1, from which
-    moment on /readyz answers 503 although an answer is still being written."""
+    """READY=1 first; then the watchdog is fed, except while the loop hangs; then STOPPING=1, from
+    which moment /readyz answers 503, even while an answer is still being written."""
     port, hang, hanging = free_port(), tmp_path / "hang", tmp_path / "hanging"
     await model.say("To the very end.", wait_at=1)
     with service_socket() as (systemd, path), (tmp_path / "log").open("wb") as log:
@@ -170,7 +170,7 @@ async def test_systemd_hears_of_the_start_of_a_hanging_loop_and_of_the_end(
                 status, report = await readiness(port)
                 assert status == 503 and report["draining"] is True
                 assert report["not_ready"][0].startswith("The bot finishes running answers")
-                await systemd.wait_for("WATCHDOG=1")  # draining may take its time
+                await systemd.wait_for("WATCHDOG=1")  # draining may take a while
                 await model.release()
                 assert await asyncio.wait_for(bot.wait(), 60) == 0
         finally:

@@ -1,4 +1,4 @@
-"""A proxy bot replaces a question while the bot answers: one answer, nothing left over."""
+"""A proxy bot replaces a question during its answer: one answer, and nothing left over."""
 
 from __future__ import annotations
 

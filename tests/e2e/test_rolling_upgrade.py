@@ -1,7 +1,7 @@
 """A rolling upgrade: processes of two releases on one PostgreSQL, and what is refused afterwards.
 
-The next release is this code with one more migration, so that a clone without history has it, too.
-`make soak` also takes the release before the newest migration from git, beside this one.
+The next release is this code plus one migration, so that a clone without history can build it too.
+`make soak` also runs the release before the newest migration, taken from git, beside this one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ReleaseProcess(BotProcess):
         super().__init__(folder, {**environ, "PYTHONPATH": str(tree)})
 
     async def start(self) -> None:
-        """Start it with a new interpreter: the fork server has imported this code."""
+        """Start it with a new interpreter, since the fork server has already imported this code."""
         with self._log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(  # type: ignore[assignment]
                 *(sys.executable, "-m", "bot", "run"),
@@ -63,7 +63,7 @@ def next_release(folder: Path) -> tuple[Path, Path]:
 
 
 def previous_release(folder: Path) -> tuple[Path, Path]:
-    """The code before the newest migration with statements, and this release."""
+    """The code before the newest migration that has statements, and this release."""
     old, git = folder / "previous", ["git", "-C", str(ROOT)]
     newest = max((ROOT / "migrations/postgres").glob("*.sql"))
     log = [*git, "log", "--diff-filter=A", "--format=%H", "--", str(newest)]
@@ -89,8 +89,8 @@ def previous_release(folder: Path) -> tuple[Path, Path]:
 async def test_processes_are_replaced_one_by_one(
     releases: object, postgres: SharedServer, tmp_path: Path
 ) -> None:
-    """The first new process migrates while an old one writes an answer; both serve; an old one
-    cannot start any more."""
+    """The first new process migrates while an old one writes an answer. Both serve, but old ones
+    can no longer start."""
     old_tree, new_tree = releases(tmp_path)  # type: ignore[operator]
     with postgres.database() as url:
         change(PostgresPlace(url), "DROP SCHEMA public CASCADE")
@@ -118,7 +118,7 @@ async def test_processes_are_replaced_one_by_one(
 
 
 async def converse(old: BotProcess, new: BotProcess, model: ModelSim, url: str) -> None:
-    """One conversation at both; the new process starts while the old one writes."""
+    """Have one conversation with both releases; the new process starts while the old one writes."""
     async with Person(f"http://127.0.0.1:{old.http_port}") as before:
         first = await before.say("@threadline tell me a story")
         thread = first["thread"]

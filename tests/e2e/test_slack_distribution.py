@@ -38,7 +38,7 @@ def bot_for(sim: SlackSim, model: ModelSim, folder: Path, **more: str) -> BotPro
 
 
 async def shows_answer(sim: SlackSim, channel: str, root: str, words: str) -> None:
-    """Wait until the thread shows an answer with these words."""
+    """Wait until the thread shows an answer that contains these words."""
 
     async def shows() -> bool:
         thread = await sim.thread(channel, root)
@@ -48,7 +48,7 @@ async def shows_answer(sim: SlackSim, channel: str, root: str, words: str) -> No
 
 
 async def ask(sim: SlackSim, text: str) -> str:
-    """Mention the bot in #general of this workspace."""
+    """Mention the bot in this workspace's #general."""
     alice, general = ids.of(ids.ALICE, sim.number), ids.of(ids.GENERAL, sim.number)
     return await sim.say(alice, general, text, mention=True)
 
@@ -76,12 +76,12 @@ async def test_two_workspaces_install_one_app_and_one_leaves_in_the_middle_of_an
             await sim.consent(number)
             assert "can use it now" in (await person.install()).text
         general = {number: ids.of(ids.GENERAL, number) for number in (1, 2)}
-        # Both ask at the same time, and each is answered with another token.
+        # Both ask at the same time, and each is answered with its workspace's token.
         roots = {1: await ask(sim, "why?"), 2: await ask(second, "why?")}
         await shows_answer(sim, general[1], roots[1], "Forty-two.")
         await shows_answer(second, general[2], roots[2], "Forty-two.")
 
-        # The first one removes the app while an answer is being written.
+        # The first workspace removes the app while an answer is being written.
         slow = await ask(sim, "slow please")
         await shows_answer(sim, general[1], slow, "It begins")
         await sim.revoke(uninstall=True)
@@ -97,7 +97,7 @@ async def test_two_workspaces_install_one_app_and_one_leaves_in_the_middle_of_an
         used = {token for _, token in await tokens_sent(sim, before)}
         assert all(token.startswith("xoxe.xoxb-1-2-") or not token for token in used), used
 
-        # An expired token is renewed by the first request that needs it, and once.
+        # An expired token is renewed once, by the first request that needs it.
         await sim.expire_tokens(2)
         expire_stored(database, ids.of(ids.TEAM, 2))
         before = len(await sim.requests())
@@ -107,7 +107,7 @@ async def test_two_workspaces_install_one_app_and_one_leaves_in_the_middle_of_an
         await shows_answer(second, general[2], await ask(second, "and now?"), "Forty-two.")
         assert len(await sim.requests("oauth.v2.access", before)) == 1
 
-        # It comes back, and the conversation continues.
+        # The workspace installs the app again, and the conversation continues.
         await sim.consent(1)
         await person.install()
         follow_up = await sim.say(ids.ALICE, general[1], "go on", thread_ts=roots[1])
@@ -138,12 +138,12 @@ async def _answers(sim: SlackSim, channel: str, root: str, after: str) -> bool:
 
 
 def installed_in(database: Path, team: str) -> bool:
-    """Whether the database has the installation."""
+    """Whether the database contains the installation."""
     return bool(look(database, "SELECT 1 FROM installations WHERE workspace = ?", team))
 
 
 def expire_stored(database: Path, team: str) -> None:
-    """Let the bot believe, from its next start on, that a token has expired."""
+    """Make the bot believe, from its next start on, that a token has expired."""
     with closing(sqlite3.connect(database)) as db, db:
         db.execute("UPDATE installations SET expires_at = 1 WHERE workspace = ?", (team,))
 
@@ -151,7 +151,7 @@ def expire_stored(database: Path, team: str) -> None:
 async def test_a_wrong_key_stops_slack_alone_with_one_sentence(
     sim: SlackSim, model: ModelSim, tmp_path: Path
 ) -> None:
-    """Over signed HTTP. There is no other platform here, so the process ends."""
+    """Over signed HTTP. As no other platform is configured here, the process ends."""
     more: dict[str, Any] = {
         "SLACK_SIGNING_SECRET": ids.SIGNING_SECRET,
         "SLACK_APP_TOKEN": "",

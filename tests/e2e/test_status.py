@@ -1,4 +1,4 @@
-"""`threadline status` and `threadline conversations` beside a bot that runs, and one that died."""
+"""`threadline status` and `threadline conversations`, with a running bot and after one has died."""
 
 from __future__ import annotations
 

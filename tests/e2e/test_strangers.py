@@ -47,7 +47,8 @@ def settings(model: ModelSim) -> dict[str, str]:
 
 
 async def test_hostile_code_is_shown_and_blocks_nothing(model: ModelSim, tmp_path: Path) -> None:
-    """Each is asked, streamed, read, and read again after a restart; SIGTERM works each time."""
+    """Each block is asked about, streamed, read, and read again after a restart; SIGTERM works each
+    time."""
     bot = BotProcess(tmp_path, settings(model))
     url = f"http://127.0.0.1:{bot.http_port}"
     await model.say(HOSTILE, rate=0)

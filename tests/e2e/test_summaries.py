@@ -37,7 +37,7 @@ async def go_on(driver: PlatformDriver, thread: ThreadRef, first: int, until_num
 async def test_a_long_conversation_says_once_that_older_messages_are_summarized(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """Later requests have the summary in place of the messages, also after a restart."""
+    """Later requests contain the summary in place of the messages, even after a restart."""
     async with bot:
         thread = await driver.mention(f"{FACT} {LONG}")
         await whole(driver, thread, "I see.")

@@ -1,4 +1,4 @@
-"""A platform that fails or is refused leaves the other one running, and /healthz reports it."""
+"""A platform that fails or is refused does not affect the other one, and /healthz reports it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def slack() -> AsyncIterator[SlackDriver]:
 
 
 async def health(port: int) -> dict[str, Any]:
-    """The report of /healthz; None if it does not answer."""
+    """The report of /healthz; None if there is no response."""
     try:
         async with (
             aiohttp.ClientSession() as session,
@@ -55,7 +55,7 @@ async def wait_answered(driver: PlatformDriver, thread: ThreadRef, text: str) ->
 async def test_a_failed_platform_restarts_while_the_other_keeps_answering(
     discord: DiscordDriver, slack: SlackDriver, model: ModelSim, tmp_path: Path
 ) -> None:
-    """Questions asked there during the outage are answered afterwards."""
+    """Questions asked on the failed platform during the outage are answered afterwards."""
     await model.say("All is well.")
     port, wish = free_port(), tmp_path / "break"
     settings = {
@@ -96,7 +96,8 @@ async def test_a_failed_platform_restarts_while_the_other_keeps_answering(
 async def test_a_refused_token_of_one_platform_leaves_the_other_serving(
     slack: SlackDriver, discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
-    """The log and /healthz have the sentence; with no other platform it would end the start."""
+    """The log and /healthz contain the sentence; if it were the only platform, the start would fail
+    with it."""
     await model.say("All is well.")
     settings = {
         **discord.settings(),

@@ -1,4 +1,4 @@
-"""Traces of the bot as it runs: real platform clients, real exporter, a collector over HTTP."""
+"""Traces of the running bot: real platform clients, real exporter, and a collector over HTTP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUESTION = "is it launch-code-1234?"
 async def test_a_turn_that_a_crash_interrupts_is_one_trace(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """The spans of both processes are in it, and the next process adds its first span."""
+    """It contains the spans of both processes, and the next process adds its first span."""
     await model.script(Answer(text=STORY, wait_at=20, times=1), Answer(text=STORY, rate=0))
     async with collecting() as collector:
         bot.set(
@@ -30,7 +30,7 @@ async def test_a_turn_that_a_crash_interrupts_is_one_trace(
         async with bot:
             thread = await driver.mention(QUESTION)
             await _wait_for_any(collector, POSTS[driver.name])
-            await model.until(model.streams)  # whose first answer waits in its middle
+            await model.until(model.streams)  # whose first answer pauses in the middle
             await bot.kill()
             assert collector.named("turn") == []
             await bot.start()

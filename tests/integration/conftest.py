@@ -1,4 +1,4 @@
-"""Fixtures of the adapters' tests."""
+"""Fixtures for the adapters' tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The boundary as a theorem: over random histories nothing of one place is ever seen in another."""
+"""The boundary, tested as a theorem: over random histories, nothing from one place is ever seen in
+another."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ async def test_nothing_of_one_place_is_seen_in_another_for_long(tmp_path: Path) 
 
 
 async def test_the_judge_sees_a_leak(tmp_path: Path) -> None:
-    """A store that reads the history of a neighbor."""
+    """A store that returns the history of a neighboring place."""
 
     def leak(store: SqliteStore) -> None:
         read: Any = store.history_from

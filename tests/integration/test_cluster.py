@@ -33,7 +33,7 @@ def place(postgres: SharedServer) -> Iterator[PostgresPlace]:
 
 @dataclass
 class Member:
-    """A process of the cluster whose clock may stand in the future."""
+    """A process of the cluster, whose clock may be ahead."""
 
     url: str
     skipped: float = 0.0
@@ -54,7 +54,7 @@ class Member:
 
 @pytest.fixture
 async def members(place: PostgresPlace) -> AsyncIterator[list[Member]]:
-    """Three of them."""
+    """Three processes of the cluster."""
     found = [await Member(place.url).join() for _ in range(3)]
     yield found
     for member in found:
@@ -68,7 +68,7 @@ async def until(condition: object, seconds: float = 15.0) -> None:
 
 
 class Watcher:
-    """What a lease told its attempt."""
+    """Records what a lease reports to its attempt."""
 
     def __init__(self) -> None:
         self.heard: list[object] = []
@@ -96,7 +96,8 @@ async def test_members_are_counted_and_leave_nothing(
 async def test_exactly_the_attempts_that_run_here_are_renewed(
     members: list[Member], place: PostgresPlace
 ) -> None:
-    """An attempt that was taken over, or reopened, is lost; others with the same holder live on."""
+    """An attempt that was taken over or reopened is lost; others with the same holder stay
+    alive."""
     cluster = members[0].cluster
     server = Server.parse(place.url)
     async with PostgresStore.open(server, clock=SystemClock(), process=cluster.process) as store:
@@ -125,7 +126,7 @@ async def test_exactly_the_attempts_that_run_here_are_renewed(
 async def test_a_slow_transaction_on_one_turn_keeps_no_other_from_its_lease(
     members: list[Member], place: PostgresPlace
 ) -> None:
-    """The locked turn is not lost: it is renewed the next time."""
+    """The locked turn is not lost: the next heartbeat renews it."""
     cluster, server = members[0].cluster, Server.parse(place.url)
     async with PostgresStore.open(server, clock=SystemClock(), process=cluster.process) as store:
         claims, watcher = [], Watcher()
@@ -151,7 +152,7 @@ async def test_a_slow_transaction_on_one_turn_keeps_no_other_from_its_lease(
 
 
 async def test_nothing_is_sent_by_a_process_that_could_not_renew(members: list[Member]) -> None:
-    """The clock of its machine decides, without the database. The time asleep counts."""
+    """The machine's clock decides, without the database, and time asleep counts."""
     ann = members[0]
     lease = ann.cluster.hold(Fence(1, 1), Watcher(), since=ann.cluster.now())
     assert lease.can_send
@@ -166,7 +167,7 @@ async def test_nothing_is_sent_by_a_process_that_could_not_renew(members: list[M
 async def test_a_process_takes_nothing_over_directly_after_an_outage(members: list[Member]) -> None:
     ann = members[0]
     ann.skipped += 6.0
-    assert not ann.cluster.is_steady  # no heartbeat for so long
+    assert not ann.cluster.is_steady  # no heartbeat for this long
     ann.skipped += 10.0
     await ann.cluster._beat()
     assert not ann.cluster.is_steady
@@ -177,7 +178,7 @@ async def test_a_process_takes_nothing_over_directly_after_an_outage(members: li
 
 # ── shares ────────────────────────────────────────────────────────────────────────────────────
 class Shard:
-    """A share of a group, and that no name is ever held twice."""
+    """A share of a group, which asserts that no name is ever held twice."""
 
     held_by: dict[str, str] = {}  # noqa: RUF012 - replaced by each test
 
@@ -214,7 +215,7 @@ async def test_names_are_spread_evenly_and_move_with_the_members(members: list[M
 async def test_the_names_of_a_dead_process_are_taken_over(
     members: list[Member], place: PostgresPlace
 ) -> None:
-    """It gives them up before, by the clock of its machine."""
+    """The dead process gives them up earlier, by its machine's clock."""
     Shard.held_by = {}
     ann, bob, shards = members[0], members[1], [Shard("ann"), Shard("bob")]
     async with (
@@ -267,7 +268,7 @@ async def test_what_is_inside_ends_before_another_process_may_enter(
 
 
 async def test_a_lease_that_is_lost_at_the_end_cancels_nothing_later(members: list[Member]) -> None:
-    """However far the guard has come when the block ends: it may have ended, and not said so."""
+    """The guard may have ended without reporting it yet when the block ends."""
     cluster = members[0].cluster
     for steps in range(12):
         with suppress(LostOwnership):
@@ -354,7 +355,7 @@ def test_a_signal_of_a_newer_version_is_ignored() -> None:
 
 
 async def test_a_handler_that_fails_to_look_costs_no_later_signal(members: list[Member]) -> None:
-    """As after the start, when the handlers look at everything."""
+    """After the failure, as after a start, all handlers look at everything."""
     heard: list[Signal] = []
 
     async def fail(_: Signal) -> None:
@@ -389,10 +390,10 @@ async def test_a_signal_that_cannot_be_sent_costs_no_later_one(members: list[Mem
     await until(lambda: heard)
 
 
-async def test_what_was_told_by_no_signal_is_seen_within_a_minute(
+async def test_a_change_without_a_signal_is_seen_within_a_minute(
     members: list[Member], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its process died after the change and before the signal."""
+    """The process that changed it died before sending the signal."""
     monkeypatch.setattr("bot.store.cluster.signals.LOOK_SECONDS", 0.0)
     monkeypatch.setattr("bot.store.cluster.signals.SILENCE_SECONDS", 0.05)
     looks: list[Signal] = []
@@ -407,8 +408,9 @@ async def test_what_was_told_by_no_signal_is_seen_within_a_minute(
     await late.leave()
 
 
-async def test_a_server_that_takes_no_writes_any_more_is_left(members: list[Member]) -> None:
-    """As a primary that has become a replica: the old connection would last."""
+async def test_a_server_that_stops_accepting_writes_is_abandoned(members: list[Member]) -> None:
+    """An example is a primary that has become a replica: the old connection would otherwise stay
+    open."""
     control = members[0].cluster._control
     await control.run("SET default_transaction_read_only = on")
     with pytest.raises(StoreUnavailable):
@@ -419,7 +421,7 @@ async def test_a_server_that_takes_no_writes_any_more_is_left(members: list[Memb
 async def test_a_text_reaches_the_process_that_it_is_for_and_no_other(
     members: list[Member],
 ) -> None:
-    """In order, of almost any content, and beside signals to all."""
+    """Texts arrive in order, with almost any content, and beside signals to all processes."""
     ann, ben, cid = (member.cluster for member in members)
     told: dict[str, list[str]] = {each.process: [] for each in (ann, ben, cid)}
     for each in (ann, ben, cid):

@@ -52,7 +52,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def talk(world: World, first: int, turns: int, text: str = FILLER, **more: Any) -> None:
-    """Ask `turns` questions with numbers from `first` on; summaries end in between."""
+    """Ask `turns` questions, numbered from `first`; pending summaries end in between."""
     for number in range(first, first + turns):
         await world.ask(number, f"{number}: {text}", **more)
         await world.settle()
@@ -78,7 +78,7 @@ def window_start(world: World) -> int:
 
 
 def told(world: World) -> int:
-    """The number of replies that say that older messages are summarized."""
+    """The number of replies that mention that older messages are summarized."""
     return sum(texts.OLDER_SUMMARIZED in reply for reply in world.shown())
 
 
@@ -87,13 +87,14 @@ async def until_open(summarizer: Summarizer, count: int = 1) -> None:
 
 
 def gated(gate: asyncio.Event) -> Callable[[ChatRequest], list[Any]]:
-    """Summaries that wait for `gate`."""
+    """A summarizer whose summaries wait for `gate`."""
     return lambda request: [gate, Delta(note_facts(request))]
 
 
-# ── the whole ─────────────────────────────────────────────────────────────────────────────────
+# ── whole conversations ───────────────────────────────────────────────────────────────────────
 async def test_facts_from_the_beginning_are_in_the_request_after_300_turns(path: Path) -> None:
-    """At most one call a turn, and 2 % of all tokens if a turn takes about 1 % of the budget."""
+    """There is at most one call per turn, and summaries take 2 % of all tokens if a turn takes
+    about 1 % of the budget."""
     summarizer = Summarizer()
     async with long_world(path, budget=8_000, summarizer=summarizer) as world:
         facts = [f"FACT {n}: item {n} costs {1_000 + n} euros" for n in range(8)]
@@ -115,7 +116,7 @@ async def test_facts_from_the_beginning_are_in_the_request_after_300_turns(path:
 
 
 async def test_no_answer_waits_for_a_summary_and_the_next_requests_begin_alike(path: Path) -> None:
-    """The window moves once for each summary: all requests between two begin with the same."""
+    """The window moves once for each summary; all requests between two summaries begin alike."""
     summarizer = Summarizer()
     async with long_world(path, summarizer=summarizer) as world:
         await talk(world, 1, 1, SECRET)
@@ -130,7 +131,7 @@ async def test_no_answer_waits_for_a_summary_and_the_next_requests_begin_alike(p
 
 
 async def test_the_reply_says_once_that_older_messages_are_summarized(path: Path) -> None:
-    """Also across a restart; a reset begins again."""
+    """This holds across a restart; after a reset, it is said again."""
     async with long_world(path) as world:
         await talk(world, 1, 1, SECRET)
         await talk(world, 2, 24)
@@ -161,7 +162,7 @@ async def test_a_reply_that_is_written_again_keeps_the_sentence(path: Path) -> N
 
 
 async def fill_until(world: World, condition: Callable[[], bool]) -> int:
-    """Talk, first about the secret, until `condition`; the next number."""
+    """Talk, first about the secret, until `condition` holds; returns the next number."""
     await talk(world, 1, 1, SECRET)
     number = 2
     while not condition():
@@ -171,7 +172,7 @@ async def fill_until(world: World, condition: Callable[[], bool]) -> int:
 
 
 async def test_a_turn_that_a_smaller_fallback_answers_begins_no_summary(path: Path) -> None:
-    """Its request was smaller for this turn only: the window is not full."""
+    """Its request was smaller for this turn only, so the window is not full."""
     summarizer = Summarizer()
     async with long_world(path, summarizer=summarizer) as world:
         world.model.name = "large,small"
@@ -227,7 +228,7 @@ async def test_an_order_in_a_message_is_quoted_and_named(path: Path) -> None:
 
 # ── sources that change ───────────────────────────────────────────────────────────────────────
 async def talk_past_window(world: World) -> int:
-    """Talk until the secret of the first message is only in the summary; the next number."""
+    """Talk until the first message's secret is only in the summary; returns the next number."""
     await talk(world, 1, 1, SECRET)
     await talk(world, 2, 1, "FACT: the door is blue")
     await talk(world, 3, 20)
@@ -239,7 +240,7 @@ async def talk_past_window(world: World) -> int:
 async def test_an_erased_source_takes_the_summary_with_it_and_another_is_written(
     path: Path,
 ) -> None:
-    """Its text is in no request and nowhere in the database's files."""
+    """Its text is in no request, and nowhere in the database's files."""
     summarizer = Summarizer()
     async with long_world(path, summarizer=summarizer) as world:
         number = await talk_past_window(world)
@@ -309,7 +310,7 @@ USELESS: dict[str, Any] = {
 
 @pytest.mark.parametrize("failure", [*KINDS, *USELESS], ids=lambda f: getattr(f, "__name__", f))
 async def test_a_summarizer_that_fails_leaves_answers_alone(path: Path, failure: Any) -> None:
-    """The oldest messages are only cut, and calls become rare."""
+    """The oldest messages are simply cut, and calls become rare."""
     answer = USELESS[failure] if isinstance(failure, str) else [failure()]
     summarizer = Summarizer(answer=lambda _: answer)
     options = {"compaction": {"call_seconds": 0.05}} if failure == "hanging" else {}
@@ -333,7 +334,7 @@ async def test_a_summarizer_that_recovers_covers_what_was_cut(path: Path) -> Non
 
 
 async def test_a_summary_too_large_for_a_smaller_budget_is_left_out(path: Path) -> None:
-    """After a change of the setting, say; messages come first."""
+    """The budget may shrink when the setting changes; messages then take precedence."""
     async with long_world(path, budget=8_000) as world:
         for number in range(1, 13):
             await talk(world, number, 1, f"FACT {number}: " + "tea " * 40)
@@ -429,7 +430,7 @@ async def test_a_shutdown_cancels_a_summary_and_the_next_start_writes_it(path: P
 
 
 class Steps:
-    """Ends the task that takes step `last`; each call of the store is between two steps."""
+    """Cancels the task at step `last`; each call of the store lies between two steps."""
 
     def __init__(self, last: int) -> None:
         self.last, self.count = last, 0
@@ -445,7 +446,7 @@ class Steps:
 
 
 class Stepping:
-    """A part of the store, each of whose calls is two steps."""
+    """A part of the store; each of its calls is two steps."""
 
     def __init__(self, part: Any, steps: Steps) -> None:
         self._part, self._steps = part, steps
@@ -467,7 +468,7 @@ class Stepping:
 async def test_a_process_that_ends_between_any_two_steps_loses_at_most_the_call(
     path: Path, tmp_path: Path
 ) -> None:
-    """The next process writes the summary, and says so once."""
+    """The next process writes the summary, and announces it once."""
     async with world_at(path, context_tokens=BUDGET) as world:
         world.model.pieces = (Delta(ANSWER), Delta(finish_reason="stop"))
         await talk(world, 1, 1, SECRET)

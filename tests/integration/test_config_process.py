@@ -1,4 +1,4 @@
-"""The configuration files of the bot in standalone use: checked, reloaded, and kept secret."""
+"""The configuration files of the standalone bot: checked, reloaded, and kept secret."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ class Api(Person):
 
 
 async def test_a_running_bot_follows_its_files(tmp_path: Path, model: ModelSim) -> None:
-    """New models, keys, prompts and mistakes, without a restart, and without a key in the log."""
+    """It picks up new models, keys, prompts and mistakes without a restart, and no key reaches the
+    log."""
     await model.key(FIRST_KEY)
     bot = BotProcess(tmp_path, {})
     async with bot, Api(f"http://127.0.0.1:{bot.http_port}") as api:
@@ -109,13 +110,13 @@ async def test_a_running_bot_follows_its_files(tmp_path: Path, model: ModelSim) 
 
             await until(is_asked_with)
             assert (await model.last()).body["model"] == "sim-2"
-        assert await api.models() == ("local/sim-2", [])  # the default of the page
+        assert await api.models() == ("local/sim-2", [])  # the page's default
         assert await bot.terminate() == 0
     assert FIRST_KEY not in bot.log_text() and SECOND_KEY not in bot.log_text()
 
 
 async def test_a_hangup_reads_the_files_again(tmp_path: Path) -> None:
-    """It would end other programs; a terminal's SIGHUP still ends the bot."""
+    """It would end other programs; when it comes from a terminal, SIGHUP still ends the bot."""
     write(tmp_path, 'choices = ["ollama/a"]\n')
     bot = BotProcess(tmp_path, {})
     async with bot, Api(f"http://127.0.0.1:{bot.http_port}") as api:
@@ -203,7 +204,7 @@ async def test_the_check_without_any_setting(tmp_path: Path) -> None:
 
 
 async def test_doctor_asks_each_model_of_the_files(tmp_path: Path, model: ModelSim) -> None:
-    """Mistakes are findings, and the other models are asked; `local/*` asks for the list."""
+    """Mistakes appear as findings, and the other models are asked; `local/*` requests the list."""
     await model.models("sim", "other")
     toml = 'llm = ["local/sim", "groq/x"]\nchoices = ["local/*", "down/*"]\nmodles = 1\n'
     toml += (

@@ -57,7 +57,7 @@ async def pipe(folder: Path, line: str, out: io.StringIO) -> str:
 
 
 async def test_a_piped_answer_is_written_once_without_control_characters(tmp_path: Path) -> None:
-    """A screen gets emphasis; a file gets plain text."""
+    """A terminal gets emphasis, a file plain text."""
     for out, bold in ((Screen(), "\x1b[1mhi\x1b[22m"), (io.StringIO(), "**hi**")):
         said = await pipe(tmp_path, "**hi** \x1b[31mred\u2028 \x07end", out)
         assert said.count(f"{bold} [31mred end") == 1
@@ -97,7 +97,7 @@ async def test_an_impossible_command_is_answered_before_the_next_line(tmp_path: 
 
 
 def test_only_the_owner_can_read_the_history(tmp_path: Path) -> None:
-    """A new file and one of an earlier version."""
+    """This applies to a new file and to one from an earlier version."""
     for history in (tmp_path / "new", tmp_path / "old"):
         if history.name == "old":
             history.write_text("+hello\n")

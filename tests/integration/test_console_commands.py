@@ -1,4 +1,5 @@
-"""The terminal's commands about models, and completion by Tab, here and with a running bot."""
+"""The terminal's commands about models, and Tab completion, in this process and with a running
+bot."""
 
 from __future__ import annotations
 
@@ -100,7 +101,7 @@ async def test_a_reply_cannot_control_the_terminal() -> None:
 
 
 async def test_ctrl_c_says_why_an_answer_cannot_be_stopped() -> None:
-    """The database is gone: a sentence instead of a task's traceback."""
+    """The database is gone; people see a sentence instead of a task's traceback."""
     out, raised = io.StringIO(), list[object]()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
 

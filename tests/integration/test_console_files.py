@@ -1,4 +1,5 @@
-"""Files in the terminal: attached, listed, detached, piped; here and with a running bot."""
+"""Files in the terminal: attached, listed, detached, piped; in this process and with a running
+bot."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ class Recorder:
 
 
 async def type_lines(*lines: str, limits: FileLimits = SMALL) -> tuple[list[Incoming], str]:
-    """The messages that the inbox got, and what the terminal printed."""
+    """The messages that the inbox received, and the terminal's output."""
     inbox, out = Recorder(), io.StringIO()
     console = ConsoleAdapter(
         conversation="main",
@@ -62,7 +63,7 @@ def files_of(incoming: Incoming) -> list[tuple[str, bytes | None]]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working and home folder, with files whose names are unusual."""
+    """The working and home folder, containing files with unusual names."""
     for name in ("a.txt", "b c.txt", "it's.txt"):
         (tmp_path / name).write_text(f"in {name}")
     (tmp_path / "large.log").write_bytes(b"x" * 101)
@@ -86,7 +87,7 @@ async def test_attached_files_go_with_the_next_message_and_only_with_it(folder: 
     [
         ("'b c.txt' a.txt", ["b c.txt", "a.txt"]),
         ("b\\ c.txt", ["b c.txt"]),
-        ("b c.txt", ["b c.txt"]),  # as the completion writes it
+        ("b c.txt", ["b c.txt"]),  # as completion writes it
         ("it's.txt", ["it's.txt"]),
         ("~/a.txt", ["a.txt"]),
         ("~/b c.txt", ["b c.txt"]),
@@ -126,8 +127,8 @@ async def test_files_are_listed_and_detached(folder: Path) -> None:
     ]
 
 
-async def test_what_cannot_be_attached_costs_one_sentence(folder: Path) -> None:
-    """The other files and the question are not lost."""
+async def test_a_file_that_cannot_be_attached_gives_one_sentence(folder: Path) -> None:
+    """The other files and the question are kept."""
     (folder / "secret").write_text("x")
     (folder / "secret").chmod(0)
     unreadable = [] if os.geteuid() == 0 else ["“secret” cannot be read."]
@@ -210,7 +211,8 @@ async def test_piped_input_is_the_file_of_the_question() -> None:
 
 # ── with a running bot ────────────────────────────────────────────────────────────────────────
 async def test_files_reach_a_running_bot(folder: Path, tmp_path: Path) -> None:
-    """As files of a message in the conversation's thread; one that is refused is kept."""
+    """They arrive as files of a message in the conversation's thread; a refused one stays
+    attached."""
     (folder / "data").mkdir()
     (folder / "b.bin").write_bytes(b"\0\1" * 20)
     async with serving(folder / "data", ATTACHMENTS_PER_MESSAGE="2") as site:

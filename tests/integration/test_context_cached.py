@@ -76,7 +76,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def fill(world: World) -> int:
-    """Talk until the window has moved; the next turn's number."""
+    """Talk until the window has moved; returns the next turn's number."""
     number = 1
     while not look(world.path, "SELECT 1 FROM context_windows WHERE start_idx > 0"):
         await converse(world, number, 1, words=300)
@@ -86,8 +86,8 @@ async def fill(world: World) -> int:
 
 @pytest.mark.parametrize(
     ("make", "mixed", "least"),
-    # Files and images are new input, which no cache has: they are a tenth of these requests. What
-    # people say alone depends on the core only, so one client shows it.
+    # Files and images are new input that no cache has, and make up a tenth of these requests. A
+    # conversation without them depends on the core only, so testing it with one client is enough.
     [
         (chat_completions, False, 0.92),
         (chat_completions, True, 0.87),

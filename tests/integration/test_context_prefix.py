@@ -42,7 +42,7 @@ def positions(world: World) -> list[tuple[int, int]]:
 
 
 async def fill(world: World, words: int = 60) -> int:
-    """Talk until the window has moved; the next turn's number."""
+    """Talk until the window has moved; returns the next turn's number."""
     number = 1
     while not positions(world):
         await converse(world, number, 1, words=words)
@@ -51,7 +51,7 @@ async def fill(world: World, words: int = 60) -> int:
 
 
 def is_huge(request: ChatRequest) -> bool:
-    """Whether the question costs its turn some history; some ask for many files again."""
+    """Whether the question costs its turn some history: some questions ask for many files again."""
     return message_tokens(request.messages[-1]) > HUGE * brief_tokens(BUDGET)
 
 
@@ -86,7 +86,7 @@ async def test_a_moved_window_keeps_seventy_percent(world: World) -> None:
     expected = 0.8 * sum(map(message_tokens, world.model.requests[-1].messages))
     assert 0.5 * BUDGET <= expected <= 0.72 * BUDGET
     first = world.model.requests[-1].messages[1]
-    assert first.author == ANN  # a person's message, with its question whole
+    assert first.author == ANN  # a person's message, with its whole question
 
 
 async def test_a_crash_repeats_the_same_request(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ async def test_a_crash_repeats_the_same_request(tmp_path: Path) -> None:
 
 
 async def test_a_smaller_model_of_a_chain_shortens_only_its_own_turn(world: World) -> None:
-    """The refusal names the fallback; the next turn has the whole window again."""
+    """The refusal names the fallback; the next turn has the full window again."""
     world.model.name = "large,small"
     await converse(world, 1, 4, words=900)
     usual, answers = world.model.script, iter([True])
@@ -149,7 +149,7 @@ async def test_a_window_that_the_first_model_refused_stays_smaller(world: World)
 async def test_one_huge_message_costs_a_full_window_no_older_message(
     world: World, form: str
 ) -> None:
-    """The turn that it belongs to may have less history; afterwards it keeps its ends."""
+    """Its turn may have less history; later turns keep the beginning and end of the message."""
     await converse(world, 1, 1)
     while sum(map(message_tokens, world.model.requests[-1].messages)) < 0.75 * BUDGET:
         await converse(world, len(world.model.requests) + 1, 1, words=300)
@@ -165,7 +165,7 @@ async def test_one_huge_message_costs_a_full_window_no_older_message(
 
 
 async def send_huge(world: World, form: str, text: str) -> None:
-    """Ask a question with a huge `text`, or get it as an answer."""
+    """Send a huge `text` as a question, or as an answer."""
     usual = world.model.script
     if form == "paste":
         world.adapter.files["paste"] = text.encode()
@@ -184,7 +184,7 @@ async def send_huge(world: World, form: str, text: str) -> None:
 
 
 async def test_a_server_that_refuses_a_huge_question_moves_no_window(world: World) -> None:
-    """It names no window: the question is to blame, and not the history."""
+    """The server names no window, so the question is to blame and not the history."""
     await converse(world, 1, 4, words=600)
     usual, answers = world.model.script, iter([True])
     world.model.script = lambda: (  # type: ignore[assignment]
@@ -199,7 +199,7 @@ async def test_a_server_that_refuses_a_huge_question_moves_no_window(world: Worl
 async def test_a_count_of_a_part_of_the_request_is_neither_learned_nor_stored(
     world: World,
 ) -> None:
-    """As of a server that silently drops the beginning of what is too long for it."""
+    """The server silently drops the beginning of a request that is too long for it."""
     await converse(world, 1, 3, words=900)
     answer_with_usage(world, ratio=0.35)
     await converse(world, 4, 2, words=900)
@@ -212,7 +212,8 @@ async def test_a_count_of_a_part_of_the_request_is_neither_learned_nor_stored(
 
 
 async def test_one_huge_question_moves_no_window(world: World) -> None:
-    """The turn has less history; the next one has all of it, and the question's ends."""
+    """Its turn has less history; the next turn has all of it, and the beginning and end of the
+    question."""
     await converse(world, 1, 3)
     await world.ask(900, "huge " * 12_000)
     huge = world.model.requests[-1].messages
@@ -236,7 +237,7 @@ async def test_images_leave_in_steps(world: World) -> None:
 
 
 async def test_an_upgraded_conversation_reads_only_its_newest_files(world: World) -> None:
-    """Its window has never moved: thousands of images must not be in memory together."""
+    """Its window has never moved, and thousands of images must not be in memory together."""
     await world.ask(1, "begin")
     for number in range(2, 74):
         name = f"{number}.png"
@@ -255,7 +256,7 @@ async def test_an_upgraded_conversation_reads_only_its_newest_files(world: World
     await world.ask(300, "which one?")
     await world.ask(301, "sure?")
     counts = [sum(len(m.parts) for m in r.messages) for r in world.model.requests[-2:]]
-    assert counts == [MAX_IMAGES, 14]  # the newest; then, as old ones, in a step
+    assert counts == [MAX_IMAGES, 14]  # the newest; then, as old messages, in one step
     assert len(world.model.requests[-1].messages) == 6  # no message has left
     assert len(set(read)) <= 60
 

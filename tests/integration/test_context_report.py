@@ -1,4 +1,4 @@
-"""The description of the next request equals the request that is sent then."""
+"""The description of the next request equals the request sent afterwards."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The core on a real database: messages, commands and failing models, from receipt to reply.
 
-The platform is the strict surface of `tests.support.surfaces` and the model is scripted; everything
-between them is the product's code.
+The platform is the strict surface of `tests.support.surfaces`, and the model is scripted;
+everything between them is the product's code.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ async def test_a_mention_without_text_in_a_channel_gets_a_hint_and_no_model_call
     assert world.model.requests == []
 
 
-# ── what the model does ───────────────────────────────────────────────────────────────────────
+# ── the model's output ────────────────────────────────────────────────────────────────────────
 SENTENCES = [
     (RateLimited(retry_after=20), "Please ask again in 20 seconds."),
     (RateLimited(retry_after=600), "Please ask again in 10 minutes."),
@@ -339,7 +339,7 @@ async def test_a_redelivered_reset_does_not_remove_later_messages(world: World) 
 async def test_a_command_is_executed_and_recorded_in_one_transaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
-    """The process dies after the first commit, and a redelivery repeats nothing."""
+    """The process dies after the first commit, and the redelivery repeats nothing."""
     async with world_at(tmp_path / "threadline.db") as world:
         await world.ask(1, "first")
         write, commits = world.store._write, itertools.count()
@@ -464,7 +464,7 @@ async def test_recent_conversations_are_offered_by_name(world: World) -> None:
     ]
 
 
-# ── bad days ──────────────────────────────────────────────────────────────────────────────────
+# ── failures ──────────────────────────────────────────────────────────────────────────────────
 async def test_a_deleted_thread_ends_its_turn_and_the_next_turn_works(world: World) -> None:
     world.adapter.faults.append(Gone("the thread was deleted"))
     world.model.hold = asyncio.Event()
@@ -570,7 +570,7 @@ async def test_a_turn_that_was_reset_before_its_claim_is_not_answered(tmp_path: 
 async def test_questions_beyond_the_budget_are_reported_to_person_and_model(
     tmp_path: Path,
 ) -> None:
-    """They wait for a running turn; a line below the answer says that only a part was read."""
+    """They wait for a running turn; a line below the answer says that only some were read."""
     path = tmp_path / "threadline.db"
     async with opened(path) as store:
         world = world_of(path, store)

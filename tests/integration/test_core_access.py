@@ -1,4 +1,4 @@
-"""Who may ask and command: the core on a real database, with a directory that the test controls."""
+"""Who may ask and command: the core on a real database, with a directory controlled by the test."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _at_the_fake_platform(config: PolicyConfig) -> PolicyConfig:
-    """The rules about `slack:T1`, for the fake platform's workspace."""
+    """The rules about `slack:T1`, adapted to the fake platform's workspace."""
     rules = [
         replace(
             rule, where=tuple(replace(ref, platform="sim", workspace="w1") for ref in rule.where)
@@ -72,12 +72,12 @@ async def world_with(
 
 
 def asked(number: int, text: str = "why?", **more: Any) -> Incoming:
-    """A message of this moment."""
+    """A message sent now."""
     return replace(said(number, text, **more), sent_at=SystemClock().time())
 
 
 def rows(world: World) -> dict[str, list[tuple[Any, ...]]]:
-    """Everything that is stored of conversations."""
+    """All stored conversation data."""
     with closing(sqlite3.connect(world.path)) as db:
         return {table: db.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
 
@@ -89,7 +89,7 @@ async def receive(world: World, incoming: Incoming) -> Receipt:
 
 
 def texts_of(world: World) -> str:
-    """All that models got."""
+    """All text that was sent to models."""
     return "\n".join(each.content for one in world.model.requests for each in one.messages)
 
 
@@ -97,7 +97,7 @@ def texts_of(world: World) -> str:
 async def test_a_refused_person_is_told_once_a_day_and_nothing_is_stored(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
-    """Also after a redelivery, a second question, a command word, and a restart."""
+    """This holds after a redelivery, a second question, a command word, and a restart."""
     async with world_with(tmp_path, directory) as world:
         before = rows(world)
         for number, text in ((1, "why?"), (1, "why?"), (2, "how?"), (3, "retry")):
@@ -127,7 +127,7 @@ async def test_a_refused_person_is_told_once_a_day_and_nothing_is_stored(
 async def test_a_refused_persons_text_never_reaches_a_model(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
-    """On every way by which text enters a conversation that others continue."""
+    """This holds for every way in which text enters a conversation that others continue."""
     async with world_with(tmp_path, directory) as world:
         old = [
             asked(1, f"{SECRET} 1", author=BEN, address=Address.FOLLOW_UP),
@@ -144,7 +144,7 @@ async def test_a_refused_persons_text_never_reaches_a_model(
                 Receipt.IGNORED,
             )
         await world.inbox.missed([asked(20, f"{SECRET} missed", author=BEN)])
-        # Cid may ask at first, and edits after the role is gone.
+        # Cid may ask at first, and edits after losing the role.
         await receive(world, asked(21, "mine", author=CID))
         await receive(world, asked(22, "noted", author=CID, address=Address.ASIDE))
         directory.add("U3")
@@ -169,7 +169,7 @@ async def test_a_refused_persons_text_never_reaches_a_model(
         assert world.named_contents()[-1].endswith("so?")
         assert SECRET not in texts_of(world)
         withheld = look(world.path, "SELECT content FROM messages WHERE withheld = 1")
-        assert len(withheld) == 4  # a question, an aside, and the two that were edited
+        assert len(withheld) == 4  # a question, an aside, and the two edited messages
 
 
 async def test_an_edit_of_a_refused_person_changes_nothing(
@@ -196,7 +196,7 @@ async def test_an_edit_of_a_refused_person_changes_nothing(
 async def test_a_role_that_is_gone_when_the_turn_is_claimed(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
-    """The others of the turn are answered; once the role is back, trying again answers all."""
+    """The turn's other questions are answered; once the role is back, trying again answers all."""
     async with world_with(tmp_path, directory) as world:
         world.model.hold = asyncio.Event()
         await world.inbox.receive(asked(1, "first"))
@@ -255,10 +255,10 @@ async def test_a_role_that_is_gone_when_a_queued_turn_begins(
         assert len(world.model.requests) == 1
 
 
-async def test_who_was_refused_at_the_claim_stays_withheld_when_another_loses_the_role(
+async def test_a_refused_question_stays_withheld_when_another_author_loses_the_role(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
-    """The questions are checked again after the queue: all of them, not those that were left."""
+    """After the queue, all questions are checked again, not only the remaining ones."""
     directory.add("U4", "team")
     dan, first, second = Author("U4", "Dan"), asyncio.Event(), asyncio.Event()
     async with world_with(tmp_path, directory, max_concurrent=1) as world:
@@ -303,7 +303,7 @@ async def test_a_platform_that_answers_late_delays_the_answer_alone(
 async def test_without_rules_only_strangers_are_refused(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
-    """On a platform without strangers nothing is asked about anyone."""
+    """On a platform without strangers, no one is looked up."""
     async with world_with(tmp_path, directory, "") as world:
         await receive(world, asked(1, author=BEN))
         assert set(directory.calls) == {"is_stranger"}
@@ -361,7 +361,7 @@ async def test_which_messages_are_questions(tmp_path: Path, directory: FixedDire
         assert world.contents()[-1].endswith("missed")
         old = asked(55, "last week", where=key("t55", "c9"), address=Address.CHANNEL)
         await world.inbox.missed([replace(old, sent_at=0.0)])
-        assert await world.store.find(old.key) is None  # no thread with an apology
+        assert await world.store.find(old.key) is None  # no thread just for an apology
         assert await world.inbox.apology_due(asked(60, where=talk, address=Address.CHANNEL))
         assert not await world.inbox.apology_due(
             asked(61, where=other, address=Address.CHANNEL, author=BEN)
@@ -371,7 +371,7 @@ async def test_which_messages_are_questions(tmp_path: Path, directory: FixedDire
 async def test_a_refused_person_who_talks_to_no_one_is_left_alone(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
-    """Where the bot answers everything, people talk to each other, too."""
+    """Even where the bot answers everything, people talk to each other."""
     async with world_with(tmp_path, directory, RULES + "\nanswers = 'always'") as world:
         chat = asked(1, "hello all", author=BEN, address=Address.CHANNEL)
         assert await receive(world, chat) is Receipt.REFUSED
@@ -400,7 +400,7 @@ async def test_a_refused_person_who_corrects_a_remark_is_left_alone(
 async def test_an_old_message_to_no_one_is_no_question_when_it_is_corrected(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
-    """A new one is, and an old one that mentions the bot since the edit."""
+    """A new message is a question, and so is an old one whose edit adds a mention."""
     toml = 'answers = "always"'
     async with world_with(tmp_path, directory, toml) as world:
         now = SystemClock().time()
@@ -449,10 +449,10 @@ ARGUMENTS = {commands.MODEL: "other", commands.EFFORT: "low"}
 
 
 def may(person: Person, command: str, controls: str) -> bool:
-    """What the rules promise, written down a second time."""
+    """What the rules promise, written independently of the product."""
     if command in ("stop", "retry", "continue", "undo", "reset"):
         if person.admin:
-            return person.asks or command != "continue"  # which asks a question
+            return person.asks or command != "continue"  # an action that asks a question
         took_part = controls == "everyone" or (controls == "participants" and person.wrote)
         return person.asks and took_part
     return person.asks if command in ("model", "effort", "vote", "comment") else True
@@ -461,7 +461,7 @@ def may(person: Person, command: str, controls: str) -> bool:
 async def test_people_times_controls_times_places(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
-    """Each refused press or word changes nothing; no other one is refused."""
+    """A refused press or word changes nothing, and every other one is accepted."""
     for person in PEOPLE:
         groups = [*(["leads"] if person.admin else ()), *([] if person.asks else ["out"])]
         directory.add(person.author.id, *groups)
@@ -514,7 +514,7 @@ def _press(command: str, where: ConversationKey, person: Person) -> Command:
 async def _press_refused(
     world: World, person: Person, command: str, where: ConversationKey
 ) -> None:
-    """A button, then the word in a message, if it is a command there."""
+    """Press the button, then send the word as a message if it is a command there."""
     press = _press(command, where, person)
     reply = await world.inbox.command(press)
     assert reply.refused and reply.text.startswith("Nothing was changed: "), press
@@ -530,7 +530,8 @@ async def _press_refused(
 async def test_participants_control_a_conversation_after_a_reset(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
-    """Who wrote before the reset may undo it; who wrote before an older one may not."""
+    """People who wrote before the reset may undo it, but not people who wrote only before an older
+    one."""
     async with world_with(tmp_path, directory, "controls = 'participants'") as world:
         await receive(world, asked(1))
         await receive(world, asked(2, author=BEN))
@@ -581,7 +582,7 @@ async def test_a_refusal_that_cannot_be_stored_is_delivered_again(
 async def test_an_outcome_is_stored_for_a_stop_while_the_platform_is_silent(
     tmp_path: Path, directory: FixedDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Waiting for the platform is part of the turn, so people can end it."""
+    """Waiting for the platform is part of the turn, so people can stop it."""
     monkeypatch.setattr(turns_access, "PAUSES", Backoff(3_600.0, 3_600.0))
     async with world_with(tmp_path, directory, RULES + "\ncontrols = 'everyone'") as world:
         directory.failing = True
@@ -593,10 +594,10 @@ async def test_an_outcome_is_stored_for_a_stop_while_the_platform_is_silent(
         assert world.outcomes() == [(Outcome.STOPPED.value, None)]
 
 
-async def test_an_author_who_is_described_late_costs_no_one_elses_messages(
+async def test_a_late_author_lookup_loses_no_one_elses_messages(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
-    """Of the thread before the first mention, the messages of the others are read."""
+    """In the thread before the first mention, other people's messages are read."""
     async with world_with(tmp_path, directory) as world:
         directory.held["U2"] = asyncio.Event()
         world.adapter.old = [
@@ -610,7 +611,7 @@ async def test_an_author_who_is_described_late_costs_no_one_elses_messages(
 async def test_no_one_waits_in_the_queue_behind_a_silent_platform(
     tmp_path: Path, directory: FixedDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A turn whose asker is unknown when it gets its slot gives the slot to the next turn."""
+    """A turn whose author is unknown when it gets its slot passes the slot to the next turn."""
     async with world_with(tmp_path, directory, max_concurrent=1) as world:
         world.model.hold = asyncio.Event()
         await world.inbox.receive(asked(1, "first"))
@@ -620,7 +621,7 @@ async def test_no_one_waits_in_the_queue_behind_a_silent_platform(
             await world.inbox.receive(asked(number, "next", author=author, where=key(thread)))
             await until(lambda t=thread: any("In the queue" in x for x in world.shown(t)))  # type: ignore[misc]
         monkeypatch.setattr(turns_access, "PAUSES", Backoff(3_600.0, 3_600.0))
-        directory.failing = True  # the rule names Ann, so no one needs to describe her
+        directory.failing = True  # the rule names Ann, so she needs no lookup
         world.model.hold.set()
         await until(lambda: any("Hello." in page for page in world.shown("t3")), 10)
         assert len(world.model.requests) == 2
@@ -632,7 +633,7 @@ async def test_no_one_waits_in_the_queue_behind_a_silent_platform(
 async def test_a_flood_of_refusals_does_not_fill_the_memory(
     tmp_path: Path, directory: FixedDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sentence beyond the limit is lost, and those after the flood are shown."""
+    """Sentences beyond the limit are dropped, and later ones are shown."""
     monkeypatch.setattr(background_replies, "MAX_REPLIES", 2)
     async with world_with(tmp_path, directory) as world:
         for number in range(1, 5):

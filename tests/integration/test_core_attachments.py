@@ -1,4 +1,4 @@
-"""Files and links from their message to the model's request and the sentence under the answer."""
+"""Files and links, from their message to the model's request and the sentence below the answer."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ async def test_a_file_posted_before_the_question_is_seen(world: World) -> None:
 
 
 async def test_a_turn_waits_for_a_file_above_its_question(world: World) -> None:
-    """Such as an alert's log, which arrives with the question below it."""
+    """An alert's log, for example, arrives with the question below it."""
     slow = asyncio.Event()
     await world.ask(1)
     world.adapter.files["alert.txt"] = slow
@@ -145,7 +145,8 @@ async def test_a_long_file_is_shortened_and_the_reply_says_so(world: World) -> N
 
 
 async def test_a_file_stays_as_it_was_until_the_window_is_full(world: World) -> None:
-    """Then it is a stub, and a message that asks for it has it again, also in later turns."""
+    """Afterwards it is a stub; a message that asks for the file includes it again, in later turns
+    too."""
     world.adapter.files["big.log"] = b"word " * 1_000
     await world.ask(1, "why?", attachments=(file("big.log", size=5_000),))
     await world.ask(2, "and how?", address=Address.FOLLOW_UP)
@@ -227,7 +228,7 @@ async def test_a_download_that_never_ends_does_not_hold_the_answer(tmp_path: Pat
 
 
 async def test_downloads_that_hang_leave_others_their_turn(world: World) -> None:
-    """A message has two slots; each of its other files waits for one of them."""
+    """A message has two download slots; each of its other files waits for one of them."""
     hanging = {f"{n}.txt": asyncio.Event() for n in range(10)}
     world.adapter.files |= {**hanging, "fine.txt": b"all is well"}
     await world.inbox.receive(said(1, "read", attachments=tuple(map(file, hanging))))
@@ -288,7 +289,8 @@ async def test_a_refused_image_is_never_sent_again(world: World) -> None:
 
 
 async def test_a_database_that_fails_after_the_answer_costs_no_answer(world: World) -> None:
-    """That the server refused an image is not stored; the reply is, and is not asked for again."""
+    """The fact that the server refused an image is not stored, but the reply is, without asking
+    again."""
     world.adapter.files["shot.png"] = PNG
     answers, usual = iter([(ImageRefused(),)]), world.model.pieces
     world.model.script = lambda: next(answers, usual)

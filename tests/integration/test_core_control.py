@@ -131,7 +131,8 @@ async def test_the_stop_button_of_an_older_reply_stops_no_other(world: World) ->
 
 
 async def test_a_stop_outlives_the_process(tmp_path: Path) -> None:
-    """The process dies between the stop and the turn's end; the next start asks no model."""
+    """The process dies between the stop and the end of the turn; after a restart, no model is
+    asked."""
     path = tmp_path / "threadline.db"
     async with opened(path) as store:
         await store.accept(said(1, "first"))
@@ -153,7 +154,7 @@ async def test_a_stop_outlives_the_process(tmp_path: Path) -> None:
 async def test_a_stop_ends_the_models_request_even_if_the_database_fails(
     world: World, monkeypatch: pytest.MonkeyPatch, how: str, fault: str
 ) -> None:
-    """A stop word is not acknowledged then, so that it is delivered again."""
+    """A stop word is then not acknowledged, so it is delivered again."""
     says(world, "As far as", " this")
     ended = asyncio.Event()
     monkeypatch.setattr(world.model, "ended", ended.set)
@@ -476,7 +477,7 @@ async def test_a_deletion_before_the_page_is_stored_ends_the_turn(
 ) -> None:
     """The message is shown and deleted before the database has stored it as a page.
 
-    A slow commit ends in the background, while the model is silent.
+    A slow commit ends in the background while the model is silent.
     """
     stored = world.store.record_shown
     deleted = asyncio.Event()
@@ -511,7 +512,7 @@ class EchoingTexts(dict[str, str]):
 
 
 async def test_a_delete_event_for_a_page_that_the_bot_removed_changes_nothing(world: World) -> None:
-    """Adapters forget their deletions in a restart, and an event may be repeated."""
+    """Adapters forget their own deletions in a restart, and an event may be repeated."""
     texts = EchoingTexts(world)
     world.adapter.platforms["t1"] = Platform(texts=texts)
     says(world, "word " * 1_000)
@@ -554,7 +555,7 @@ async def test_the_undo_word_undoes_the_last_reset(world: World) -> None:
     assert world.contents() == ["first", "Hello.", "fourth"]
 
 
-# ── places ────────────────────────────────────────────────────────────────────────────────────
+# ── removed places ────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     "place",
     [key(), ConversationKey("sim", "w1", "c1", ""), ConversationKey("sim", "w1", "", "")],

@@ -36,8 +36,8 @@ async def ask(world: World, number: int, text: str = "why?", **more: Any) -> Rec
     return receipt
 
 
-async def test_a_question_over_the_rate_is_not_stored_and_told_once(tmp_path: Path) -> None:
-    """Only its author learns it, and when to ask again; other people can ask."""
+async def test_a_question_over_the_rate_is_not_stored_and_gets_one_notice(tmp_path: Path) -> None:
+    """Only the author gets a notice, which says when to ask again; other people can ask."""
     directory = FixedDirectory()
     async with world_at(tmp_path / "t.db", **limited(directory, questions_per_minute=2)) as world:
         assert await ask(world, 1) is Receipt.QUESTION
@@ -57,7 +57,7 @@ async def test_a_question_over_the_rate_is_not_stored_and_told_once(tmp_path: Pa
 
 
 async def test_retries_and_continuations_count_and_are_refused(tmp_path: Path) -> None:
-    """What did nothing does not count, and the refusal is private."""
+    """Actions without effect do not count, and the refusal is private."""
     async with world_at(tmp_path / "t.db", **limited(questions_per_minute=3)) as world:
         await ask(world, 1)
         assert (await world.command(RETRY, "999")).text == texts.NOTHING_TO_RETRY
@@ -108,7 +108,7 @@ class NoPrices:
 
 
 async def test_the_rate_survives_a_restart(tmp_path: Path) -> None:
-    """Questions are counted from their rows, and retries from the requests that they led to."""
+    """Questions are counted from their rows, and retries from the requests that they caused."""
     path, options = tmp_path / "t.db", limited(questions_per_minute=4)
     async with opened(path) as store:
         meter = BudgetMeter(
@@ -130,7 +130,7 @@ async def test_the_rate_survives_a_restart(tmp_path: Path) -> None:
         assert await world.store.has_several_workspaces()
 
 
-# ── at the same time ──────────────────────────────────────────────────────────────────────────
+# ── concurrent answers ────────────────────────────────────────────────────────────────────────
 async def flood(world: World, count: int, workspace: str = "w1", people: int = 1) -> None:
     for number in range(count):
         where = ConversationKey("sim", workspace, "flooded", f"f{number}")
@@ -139,14 +139,14 @@ async def flood(world: World, count: int, workspace: str = "w1", people: int = 1
 
 
 def texts_of(world: World) -> list[str]:
-    """The questions that the model got, in order, without their authors' names."""
+    """The questions that the model received, in order, without their authors' names."""
     return [request.messages[-1].content.partition(": ")[2] for request in world.model.requests]
 
 
 async def test_a_person_has_no_more_answers_at_the_same_time_than_the_rules_allow(
     tmp_path: Path,
 ) -> None:
-    """The next ones wait in their turn, and no one else waits for them."""
+    """Further questions wait their turn, and no one else waits for them."""
     async with world_at(tmp_path / "t.db", **limited(concurrent=1)) as world:
         world.model.hold = asyncio.Event()
         await flood(world, 3)
@@ -165,7 +165,8 @@ async def test_a_person_has_no_more_answers_at_the_same_time_than_the_rules_allo
 async def test_the_next_model_request_is_that_of_a_person_or_workspace_without_one(
     tmp_path: Path,
 ) -> None:
-    """Two hundred questions of one person, or of many people in one workspace, run or wait."""
+    """Two hundred questions by one person, or by many people in one workspace, are running or
+    waiting."""
     for people, running in ((1, 3), (200, 4)):
         async with world_at(tmp_path / f"{people}.db", max_concurrent=5) as world:
             await ask(world, 1, "earlier", where=key("e"))

@@ -1,4 +1,5 @@
-"""What the core tells an observer: each thing once, at its place, and nothing for a chunk."""
+"""The events that the core reports to an observer: each once, in the right place, and none per
+chunk."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ LONG = (*(Delta(f"word {number} ") for number in range(2_000)), Delta(finish_rea
 
 
 class Heard(NullObserver):
-    """Keeps everything that it hears."""
+    """Records everything that it hears."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -60,7 +61,7 @@ class Heard(NullObserver):
 
 
 async def ask_now(world: World, number: int, text: str = "why?") -> None:
-    """A question that was sent three seconds ago."""
+    """A question sent three seconds ago."""
     message = said(number, text)
     object.__setattr__(message, "sent_at", time.time() - 3)
     await world.inbox.receive(message)
@@ -80,7 +81,7 @@ async def test_a_long_answer_is_told_as_one_event_one_first_text_and_one_end(
         ("ended", "sim", Outcome.ANSWERED, None),
     ]
     assert 3 <= heard.waits[0] < 60
-    assert (heard.watched, heard.ages) == (0, [None])  # all of it was seen
+    assert (heard.watched, heard.ages) == (0, [None])  # the whole text was visible
 
 
 async def test_a_rewritten_reply_has_no_first_text_because_people_saw_one(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def say(world: World, number: int, text: str) -> Receipt:
-    """Mention the bot with a word; returns what the inbox did with it."""
+    """Mention the bot with a command word; returns the inbox's decision."""
     receipt = await world.inbox.receive(said(number, text, address=Address.MENTION))
     await world.inbox.aclose()
     await world.idle()
@@ -36,7 +36,7 @@ async def say(world: World, number: int, text: str) -> Receipt:
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────
 async def test_the_servers_are_asked_before_a_model_is_refused(world: World) -> None:
-    """A model that was added to the server a minute ago can be chosen."""
+    """A model added to the server a minute ago can be chosen."""
     await world.ask(1)
     world.models.serve("ollama/new", "other")
     assert "`ollama/new`" in (await world.command("model", "ollama/new")).text
@@ -86,7 +86,7 @@ async def test_a_model_that_is_no_longer_offered_is_named_and_the_default_answer
 
 
 class UnlistedCatalog(FixedCatalog):
-    """After a restart: a server has not listed its models yet, and a chosen one still answers."""
+    """After a restart, a server has not listed its models yet, but a chosen one still answers."""
 
     names = ()
 
@@ -109,7 +109,7 @@ async def test_without_other_models_the_reply_says_so(world: World) -> None:
 
 
 async def test_a_name_in_a_message_is_a_command_only_if_it_is_offered(world: World) -> None:
-    """With a slash, it is a command in any case."""
+    """With a slash, it is always a command."""
     await world.ask(1)
     assert await say(world, 2, "model other") is Receipt.COMMAND
     assert await say(world, 3, "model trains") is Receipt.QUESTION
@@ -140,7 +140,7 @@ async def test_an_effort_belongs_to_one_conversation(world: World) -> None:
 
 
 async def test_the_reply_says_whether_the_model_has_efforts(world: World) -> None:
-    """It is about the model that answers in this conversation."""
+    """The reply is about the model that answers in this conversation."""
     await world.ask(1)
     world.model.facts = ModelFacts(effort=True)
     world.other.facts = ModelFacts(effort=False)

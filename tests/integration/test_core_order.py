@@ -1,4 +1,4 @@
-"""The order of a conversation's messages while a platform describes their authors slowly."""
+"""The order of a conversation's messages when a platform is slow to describe their authors."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ __all__ = ["directory"]
 async def while_held(
     world: World, directory: FixedDirectory, first: Incoming, *then: Awaitable[Any]
 ) -> list[Any]:
-    """Send a message whose author is described last, and do everything else while it is checked."""
+    """Send a message whose author's lookup is held, and do everything else while it is being
+    checked."""
     directory.held[first.author.id] = asyncio.Event()
     asks = directory.calls.count("person")
     sending = asyncio.create_task(world.inbox.receive(first))
     await until(lambda: directory.calls.count("person") > asks)
     others = [asyncio.ensure_future(each) for each in then]
-    for _ in range(20):  # everything that does not wait for the first message gets ahead of it
+    for _ in range(20):  # everything that does not wait for the first message overtakes it
         await world.store.find(key())
     directory.held.pop(first.author.id).set()
     done = [await sending, *(await asyncio.gather(*others))]
@@ -37,7 +38,7 @@ async def while_held(
 async def test_a_message_is_stored_after_the_one_before_it(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
-    """Its answer takes the earlier message into account, also one that began the conversation."""
+    """Its answer takes the earlier message into account, even one that began the conversation."""
     async with world_with(tmp_path, directory, "allow = '@team'") as world:
         await receive(world, asked(1, "begin"))
         world.model.requests.clear()
@@ -58,10 +59,10 @@ async def test_a_message_is_stored_after_the_one_before_it(
 SAID = "SELECT content FROM messages WHERE kind = 'question' ORDER BY id"
 
 
-async def test_what_people_do_to_a_message_that_is_on_its_way(
+async def test_actions_on_a_message_that_is_being_checked(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
-    """An edit, a deletion and a reset find it stored; a stop waits for nothing."""
+    """An edit, a deletion and a reset wait until it is stored; a stop waits for nothing."""
     async with world_with(tmp_path, directory, "allow = '@team'") as world:
         await receive(world, asked(1, "begin"))
         first = asked(2, "with a typo", author=CID, address=Address.FOLLOW_UP)
@@ -90,10 +91,10 @@ async def test_what_people_do_to_a_message_that_is_on_its_way(
         await world.idle()
 
 
-async def test_a_message_that_arrives_twice_at_once_is_within_its_own_rate(
+async def test_concurrent_copies_of_a_message_count_once_against_the_rate(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
-    """Slack reports a mention as two events, which are checked at the same time."""
+    """Slack reports a mention as two events, which are checked concurrently."""
     toml = "allow = '@team'\nlimits = { questions_per_minute = 1 }"
     async with world_with(tmp_path, directory, toml) as world:
         mention = asked(1, "why?", author=CID)

@@ -58,7 +58,8 @@ def rules_with(values: PolicyValues, *more: Rule, default: PolicyValues = ADMINS
 
 
 async def test_requests_follow_the_rules_of_their_place(tmp_path: Path) -> None:
-    """The model, the prompt with its opening, the temperature and the effort; also the report's."""
+    """The model, the prompt with its opening, the temperature and the effort, and the same in the
+    report."""
     values = PolicyValues(model="other", prompt=TEMPLATE, temperature=0.5, effort=Effort.HIGH)
     policy = rules_with(values)
     async with world_at(tmp_path / "threadline.db", policy=policy) as world:
@@ -100,8 +101,8 @@ async def why(world: World) -> str:
     return (await world.command("why")).text
 
 
-async def test_a_person_chooses_against_the_rules(tmp_path: Path) -> None:
-    """/model wins, and its default is the model of the place."""
+async def test_a_persons_choice_overrides_the_rules(tmp_path: Path) -> None:
+    """/model takes precedence, and `default` means the model set for the place."""
     policy = rules_with(PolicyValues(model="scripted", effort=Effort.HIGH))
     async with world_at(tmp_path / "threadline.db", policy=policy) as world:
         await world.ask(1)
@@ -180,7 +181,8 @@ def audited(path: Path) -> list[tuple[str, str, str, dict[str, str | None]]]:
 
 
 async def test_administrators_set_values_of_their_channel(tmp_path: Path) -> None:
-    """Each is stored with its audit, applies to the next answer, and outlives a restart."""
+    """Each value is stored with an audit entry, applies to the next answer, and survives a
+    restart."""
     path, policy = tmp_path / "threadline.db", rules_with(PolicyValues(model="other", prompt="A."))
     async with world_at(path, policy=policy) as world:
         for argument, reply in (

@@ -45,7 +45,7 @@ max_output = 100
 
 @dataclass
 class Budgets:
-    """Implements `BudgetSource`: the same for all."""
+    """Implements `BudgetSource`: the same budgets everywhere."""
 
     found: Sequence[Budget] = ()
 
@@ -54,7 +54,7 @@ class Budgets:
 
 
 class Catalog:
-    """All models of the registry by name, also those that no one may choose."""
+    """All models of the registry by name, including those that no one may choose."""
 
     def __init__(self, models: ModelRegistry) -> None:
         self._models = models
@@ -86,7 +86,7 @@ class Bank:
         await self.world.inbox.receive(said(self.number, text, where=key(thread)))
 
     async def ask(self, text: str = "why?", thread: str = "t1") -> str:
-        """The reply to a question, once it is complete."""
+        """The reply to a question, once complete."""
         await self.say(text, thread)
         await self.world.idle()
         return self.world.shown(thread)[-1]
@@ -154,7 +154,8 @@ def cost_of(record: Record) -> int:
 async def test_a_hundred_parallel_questions_overshoot_by_at_most_one_reservation(
     tmp_path: Path,
 ) -> None:
-    """The last answer that fits is given, the others are refused with the time of the next."""
+    """The last answer that fits is given; the others are refused with the time when the budget
+    renews."""
     async with bank_at(tmp_path) as bank:
         await bank.sim.say("word " * 60, rate=0)
         limit = round(0.02 * NANO)
@@ -182,14 +183,14 @@ async def test_a_hundred_parallel_questions_overshoot_by_at_most_one_reservation
 
 
 async def test_a_question_waits_for_what_others_have_reserved(tmp_path: Path) -> None:
-    """It is not refused: the answers that run may cost far less than they have reserved."""
+    """It is not refused, because running answers may cost far less than they have reserved."""
     async with bank_at(tmp_path) as bank:
         bank.budgets.found = [person(0.015)]
         await bank.sim.script(
             Answer(match="first", text="One two.", wait_at=1), Answer(text="Three.")
         )
         await bank.say("first", "t1")
-        await bank.say("also first", "t2")  # both together have reserved all of it
+        await bank.say("also first", "t2")  # together, both have reserved the whole budget
         await until(lambda: len(bank.requests()) == 2)
         await bank.say("third", "t3")
         await until(lambda: any("rest of the budget" in text for text in bank.world.shown("t3")))
@@ -225,7 +226,7 @@ async def test_a_failure_before_the_first_word_costs_nothing(tmp_path: Path) -> 
 
 
 async def test_a_chain_that_falls_over_pays_for_both_models(tmp_path: Path) -> None:
-    """The first one had begun to think: the answer is the second one's, at its price."""
+    """The first model had begun to reason; the answer comes from the second, at its price."""
     async with bank_at(tmp_path, llm="openai/sim,openai/sim-2") as bank:
         bank.budgets.found = [person(1.0)]
         await bank.sim.script(
@@ -244,7 +245,7 @@ async def test_a_chain_that_falls_over_pays_for_both_models(tmp_path: Path) -> N
 
 # ── a spent budget ────────────────────────────────────────────────────────────────────────────
 async def test_the_cheaper_model_answers_once_the_budget_is_spent(tmp_path: Path) -> None:
-    """Its answers count, too, and are not limited by that budget."""
+    """Its answers are recorded, too, but are not limited by that budget."""
     async with bank_at(tmp_path) as bank:
         bank.budgets.found = [person(0.000_001, then="openai/sim-2")]
         await bank.sim.script(
@@ -271,7 +272,7 @@ async def test_money_needs_a_known_price_and_tokens_do_not(tmp_path: Path) -> No
         assert (row.requests, row.unpriced, row.cost) == (1, 1, 0)
 
 
-# ── requests of no person ─────────────────────────────────────────────────────────────────────
+# ── requests that belong to no person ─────────────────────────────────────────────────────────
 async def test_a_transcript_counts_for_the_channel_and_for_no_person(tmp_path: Path) -> None:
     room = person(name="room", scope=BudgetScope.CHANNEL, tokens=1_000, amount=None)
     async with bank_at(tmp_path) as bank:
@@ -297,8 +298,9 @@ async def test_a_transcript_counts_for_the_channel_and_for_no_person(tmp_path: P
             await bank.meter.transcribe(spender, "openai/whisper", hear)
 
 
-async def test_what_was_left_reserved_is_settled_by_the_next_attempt(tmp_path: Path) -> None:
-    """The attempt failed without the process: its answer counts as long as it was stored to be."""
+async def test_a_reservation_left_behind_is_settled_by_the_next_attempt(tmp_path: Path) -> None:
+    """The attempt ended, but its process did not. Only the recorded part of the answer is
+    charged."""
     async with bank_at(tmp_path) as bank:
         spending, where = bank.world.store.spending(), key("t9")
         receipt = await bank.world.store.accept(said(99, where=where))

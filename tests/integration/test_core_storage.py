@@ -36,7 +36,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 @contextmanager
 def locked(world: World) -> Iterator[None]:
-    """Within the block, another program holds the database's lock."""
+    """A block within which another program holds the database's lock."""
     with closing(sqlite3.connect(world.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -133,7 +133,7 @@ async def test_a_damaged_history_ends_its_turn_with_a_sentence(
 
 
 def _damage_old_messages(path: Path) -> None:
-    """Overwrite the second leaf page of the table, which only a read of the history touches."""
+    """Overwrite the table's second leaf page, which only reading the history touches."""
     (root,) = look(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'messages'")[0]
     (size,) = look(path, "PRAGMA page_size")[0]
     with path.open("r+b") as file:
@@ -164,7 +164,7 @@ async def test_an_unexpected_failure_is_not_mistaken_for_a_deleted_channel(
 
 # ── too long for the model ────────────────────────────────────────────────────────────────────
 async def test_a_history_that_is_too_long_for_the_model_is_halved_once(world: World) -> None:
-    """The older half is dropped without a notice; the question is kept."""
+    """The older half is dropped without notice, and the question is kept."""
     for number in range(1, 9):
         await world.ask(number, f"{number} " + "x" * 300)
     before = len(world.contents())

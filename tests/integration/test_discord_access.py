@@ -1,4 +1,5 @@
-"""Which guilds may use the bot, and who is offered which conversation, with the real client."""
+"""Which guilds may use the bot, and which conversations people are offered, with the real
+client."""
 
 from __future__ import annotations
 
@@ -58,7 +59,7 @@ def ids(message: dict[str, Any]) -> list[str]:
 async def test_reset_offers_only_conversations_that_the_person_can_still_read(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """Private threads that the person left and deleted threads are omitted: their titles are
+    """Deleted threads, and private threads that the person left, are omitted, because titles are
     private."""
     public = await sim.start_thread(c.ALICE, await sim.say(content="x"), "public")
     inside = await sim.private_thread(c.BOB, "inside", c.ALICE)

@@ -42,7 +42,7 @@ def described(backlog: Sequence[Incoming]) -> list[tuple[str, str]]:
 
 
 async def history_reads(sim: DiscordSim) -> list[dict[str, Any]]:
-    """The readings before a message: the backfill reads after one."""
+    """The history reads before a message; the backfill reads after one."""
     return [one for one in await sim.requests(HISTORY) if "before" in str(one)]
 
 

@@ -1,4 +1,4 @@
-"""What people bring into a conversation on Discord, with the real client: as the core gets it."""
+"""Attachments that people send on Discord, through the real client, as the core gets them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_files_beside_a_question(
 async def test_files_without_a_word_are_questions(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """With a mention, in a direct message, and in a thread."""
+    """They come with a mention, in a direct message, and in a thread."""
     thread = await thread_with(sim)
     for message, address in (
         (await sim.mention("", attachments=[IMAGE]), Address.MENTION),
@@ -154,7 +154,7 @@ async def test_an_edit_carries_the_files_that_are_left(
 async def test_an_edit_whose_event_lacks_the_files_removes_none(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """The message is read instead."""
+    """The message is read again instead."""
     message = await sim.mention("see", attachments=[IMAGE])
     await wait_received(inbox, message)
     await sim.call("fault_event", name="MESSAGE_UPDATE", remove=["d.attachments"])
@@ -180,7 +180,7 @@ async def test_missed_messages_bring_their_files(sim: DiscordSim, inbox: FakeInb
 async def test_a_backlog_has_everyones_files(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """Of the message that the thread was started on, of people and of other bots."""
+    """Files of the message that the thread was started on, of people and of other bots."""
     root = await sim.say(c.OTHER_BOT, content="Failed.", attachments=[REPORT])
     thread = await sim.start_thread(c.BOB, root, "alert")
     await sim.say(c.BOB, thread, attachments=[IMAGE])
@@ -199,7 +199,8 @@ async def test_a_backlog_has_everyones_files(
 async def test_another_bots_post_in_a_thread_is_history(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter, webhook: bool
 ) -> None:
-    """With its files and edits; elsewhere it is ignored, and a mention makes it no question."""
+    """Its files and edits are included; elsewhere it is ignored, and a mention does not make it a
+    question."""
     thread = await thread_with(sim)
     more: dict[str, Any] = {"attachments": [REPORT], "webhook": webhook}
     elsewhere = await sim.mention("status", user=c.OTHER_BOT, **more)
@@ -217,7 +218,7 @@ async def test_another_bots_post_in_a_thread_is_history(
 async def test_a_bots_blank_response_is_no_history_until_it_has_content(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """A bot that takes its time posts an empty message first and edits it later."""
+    """A slow bot posts an empty message first and edits it later."""
     thread = await thread_with(sim)
     post = await sim.say(c.OTHER_BOT, thread, "", flags=c.LOADING)
     question = await wait_received(inbox, await sim.mention("why?", channel=thread))

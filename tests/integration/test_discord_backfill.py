@@ -65,13 +65,13 @@ async def now(sim: DiscordSim) -> int:
 
 
 def talked(thread: int, channel: int = c.CHANNEL, guild: str = GUILD) -> Conversation:
-    """A conversation with a message right now."""
+    """A conversation whose latest message is from now."""
     key = ConversationKey("discord", guild, str(channel), str(thread) if guild != "@me" else "")
     return Conversation(1, key, "", None, 1, time.time(), time.time(), Visibility.PUBLIC)
 
 
 async def test_missed_messages_take_one_read_per_channel(sim: DiscordSim, inbox: FakeInbox) -> None:
-    """A mention in a channel, a message in a thread, a forum post."""
+    """A mention in a channel, a message in a thread, and a forum post."""
     thread = await sim.start_thread(c.ALICE, await sim.say(c.ALICE, c.CHANNEL_2, "x"), "t")
     mention = await sim.mention("in the channel")
     await sim.say(c.ALICE, thread, "in the thread")
@@ -162,7 +162,7 @@ async def test_a_new_session_reads_what_was_said_since_the_last_one(
         missed = await sim.mention("missed")
         before = await now(sim)
         await sim.online()
-        await until(lambda: inbox.connections == 3, 60)  # the library waits longer each time
+        await until(lambda: inbox.connections == 3, 60)  # the library's delays grow
         await wait_received(inbox, missed)
         await sim.wait_idle()
         assert len(await reads(sim, before)) == 1
@@ -263,7 +263,7 @@ async def test_a_single_archived_thread_is_read_and_several_are_looked_up_in_a_l
 
 
 async def test_known_direct_messages_are_read(sim: DiscordSim, inbox: FakeInbox) -> None:
-    """Discord names no others."""
+    """Discord does not list any others."""
     known = await sim.dm(c.ALICE, "in private")
     for n in range(120):
         last = await sim.dm(c.ALICE, f"n{n}")
@@ -317,7 +317,7 @@ def asked(message: int, channel: int = c.CHANNEL, thread: int | None = None) -> 
 async def test_edits_and_deletions_before_the_first_read_are_found(
     sim: DiscordSim, inbox: FakeInbox
 ) -> None:
-    """A message that the read returns shows its edit; only the missing one costs a request."""
+    """A message returned by the read shows its edit; only a missing one costs a request."""
     async with running(sim, inbox):
         first = await sim.mention("before")
         await caught_up(sim, inbox, c.CHANNEL, first)
@@ -340,7 +340,7 @@ async def test_edits_and_deletions_before_the_first_read_are_found(
 async def test_last_questions_are_rechecked_for_edits_and_deletions(
     sim: DiscordSim, inbox: FakeInbox
 ) -> None:
-    """With one request each; an unchanged question is not reported."""
+    """Each costs one request; an unchanged question is not reported."""
     async with running(sim, inbox):
         ids = [await sim.mention(f"question {n}") for n in range(4)]
         await caught_up(sim, inbox, c.CHANNEL, ids[-1])
@@ -361,7 +361,7 @@ async def test_last_questions_are_rechecked_for_edits_and_deletions(
 async def test_rechecks_stay_within_the_rate_limit_of_their_route(
     sim: DiscordSim, inbox: FakeInbox
 ) -> None:
-    """A channel with more last questions than its window allows requests."""
+    """The channel has more last questions than its rate limit window allows requests."""
     async with running(sim, inbox):
         ids = [await sim.mention(f"question {n}") for n in range(7)]
         await caught_up(sim, inbox, c.CHANNEL, ids[-1])

@@ -21,7 +21,7 @@ async def sim() -> AsyncIterator[LocalDiscord]:
 
 
 async def talk(sim: LocalDiscord, channel: int) -> dict[int, str]:
-    """All kinds of messages in a channel; returns the texts of those to no one in particular."""
+    """Post all kinds of messages in a channel; returns the texts of those that address no one."""
     plain = await sim.say(c.ALICE, channel, "plain")
     of_bob = await sim.say(c.BOB, channel, "of Bob")
     of_bot = await sim.say(c.OTHER_BOT, channel, "It rains.")
@@ -59,7 +59,8 @@ def reported(inbox: FakeInbox, *channels: int) -> dict[int, Incoming]:
 async def test_messages_to_no_one_in_particular_are_reported(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """Live and missed ones, of a channel or of a category; none of other channels."""
+    """Both live and missed ones are reported, in a listed channel or category, but in no other
+    channel."""
     category = await sim.add_channel("Support", "category")
     inside = await sim.add_channel("help-1", category=category)
     inbox.listening = frozenset({str(c.CHANNEL), str(category)})
@@ -87,7 +88,7 @@ async def test_messages_to_no_one_in_particular_are_reported(
 async def test_an_edit_may_make_a_message_address_no_one(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """And the other way round; the core gets every version of a message that it knows."""
+    """An edit may also add a mention; the core gets every version of a message that it knows."""
     inbox.listening = frozenset({str(c.CHANNEL)})
     async with running(sim, inbox):
         message = await sim.say(c.ALICE, c.CHANNEL, f"<@{c.BOB}> why?")
@@ -107,7 +108,8 @@ async def test_an_edit_may_make_a_message_address_no_one(
 async def test_a_forum_post_is_a_question_where_the_bot_answers_all(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """Its first message is; the others follow up. Elsewhere, only a mention is."""
+    """Its first message is the question, and later ones follow up. In other channels, only a
+    mention is."""
     inbox.listening = frozenset({str(c.FORUM)})
     async with running(sim, inbox):
         post = await sim.forum_post(c.ALICE, "A bug", "It crashes.")

@@ -99,7 +99,7 @@ async def test_commands_are_available_in_guilds_and_direct_messages(
 async def test_options_are_the_argument_of_a_command(
     sim: DiscordSim, adapter: DiscordAdapter, inbox: FakeInbox
 ) -> None:
-    """In their order, whatever the order in which a person fills them."""
+    """They are in their defined order, whatever the order in which a person fills them in."""
     await wait_registered(sim)
     for name, options in (
         ("why", {}),
@@ -122,7 +122,8 @@ async def test_options_are_the_argument_of_a_command(
 async def test_the_value_of_a_setting_is_completed(
     sim: DiscordSim, adapter: DiscordAdapter
 ) -> None:
-    """By the models, or the words of the setting; a prompt is free, and nothing comes first."""
+    """Completion offers the models, or the words that the setting accepts; a prompt is free
+    text."""
     await wait_registered(sim)
     for setting, typed, choices in (
         ("model", "lar", ["openai:large"]),
@@ -145,7 +146,7 @@ async def test_the_value_of_a_setting_is_completed(
 async def test_commands_are_registered_only_if_they_changed(
     sim: DiscordSim, inbox: FakeInbox
 ) -> None:
-    """Other models change nothing; an earlier version's list is replaced."""
+    """Other models cause no registration; an earlier version's list is replaced."""
 
     async def puts(models: tuple[str, ...]) -> int:
         reads = len(await sim.requests("GET /api/v10/applications"))
@@ -189,7 +190,7 @@ async def test_reset_in_a_direct_message_resets_it(
 async def test_reset_in_a_channel_asks_which_conversation(
     sim: DiscordSim, inbox: FakeInbox
 ) -> None:
-    """The buttons work after a restart too, since their ids carry everything."""
+    """The buttons work even after a restart, since their ids carry everything."""
     made = await sim.start_thread(c.ALICE, await sim.say(content="How?"), "How does this work?")
     thread = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(made))
     inbox.choices = [Choice("How does this work?", "reset", thread)]
@@ -257,9 +258,9 @@ async def test_a_model_whose_name_fits_no_button_is_chosen_in_its_thread(
 async def test_a_private_threads_context_is_only_for_those_who_can_read_it(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """Neither offered to others, nor shown for an old button once the person has left.
+    """It is not offered to others, nor shown for an old button once the person has left.
 
-    The reply is in another place than the conversation, so it has none of its text.
+    The reply is elsewhere than the conversation, so it contains none of its text.
     """
     place = await sim.private_thread(c.ALICE, "private")
     thread = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(place))
@@ -294,7 +295,7 @@ async def test_a_reply_to_a_written_command_has_no_private_part(
 async def complete(
     sim: DiscordSim, typed: str, user: int = c.ALICE, channel: int = c.CHANNEL
 ) -> list[str]:
-    """The values of the choices for what was typed after /model."""
+    """The values of the choices for the text typed after /model."""
     interaction = await sim.autocomplete(user, channel, "model", "name", typed)
 
     async def answer() -> Any:
@@ -330,7 +331,7 @@ async def test_names_that_the_server_adds_are_completed(sim: DiscordSim, inbox: 
 async def test_a_server_that_hangs_leaves_no_completion_hanging_but_its_own(
     sim: DiscordSim, inbox: FakeInbox
 ) -> None:
-    """Commands and messages work while it hangs; the catalog limits how long."""
+    """Commands and messages work while it hangs; the catalog limits the wait."""
     models = ChangingCatalog(EchoModel(), {"openai:small": EchoModel()})
     models.gate = asyncio.Event()
     async with running(sim, inbox, models=models):
@@ -358,7 +359,7 @@ async def test_a_completion_that_fails_has_no_choices(sim: DiscordSim, inbox: Fa
 
 
 async def test_names_are_not_completed_for_strangers(sim: DiscordSim, inbox: FakeInbox) -> None:
-    """In servers that may not use the bot, and in direct messages of people outside."""
+    """This covers servers that may not use the bot, and direct messages from people outside."""
     other = await sim.add_guild("elsewhere")
     guilds = frozenset({str(other["guild"])})
     async with running(sim, inbox, models=offering("openai:small"), guilds=guilds):
@@ -512,7 +513,7 @@ class NoWaiting(SystemClock):
 
 
 async def test_an_unreachable_platform_is_retried(sim: DiscordSim, inbox: FakeInbox) -> None:
-    """Neither a failing REST API nor a failing gateway ends the adapter at the start."""
+    """At the start, neither a failing REST API nor a failing gateway ends the adapter."""
     await sim.call("fault", match="GET /api/v10/users/@me", drop=True, times=2)
     await sim.offline()
     clock = NoWaiting()
@@ -541,7 +542,7 @@ async def test_stopping_closes_the_session(sim: DiscordSim, inbox: FakeInbox) ->
 
 
 async def test_discord_pys_urls_are_restored(sim: DiscordSim, inbox: FakeInbox) -> None:
-    """They are class attributes, which outlive the adapter."""
+    """They are class attributes, so a change would outlive the adapter."""
     before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
     async with running(sim, inbox):
         assert sim.api_url == Route.BASE

@@ -1,4 +1,4 @@
-"""What the Discord adapter says of people and places, with the real client."""
+"""What the Discord adapter reports about people and places, with the real client."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def key(channel: int | str = c.CHANNEL, thread: str = "", guild: int = c.GUILD) 
 
 
 async def wait_ready(adapter: DiscordAdapter) -> None:
-    """Wait until the guilds' channels and roles are there."""
+    """Wait until the guilds' channels and roles are known."""
     client = adapter._client
     assert client is not None
     await until(lambda: client.guilds and not any(guild.unavailable for guild in client.guilds))
@@ -58,7 +58,8 @@ def direct(channel: int) -> ConversationKey:
 async def test_a_place_has_the_names_that_discord_shows(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """As of the gateway's events, and as of REST if these have been missing for a minute."""
+    """The names come from the gateway's events, or from REST if those have been missing for a
+    minute."""
     clock = WarpClock()
     async with running(sim, inbox, clock=clock) as adapter:
         directory = adapter.directory
@@ -88,10 +89,9 @@ async def test_a_place_has_the_names_that_discord_shows(
         await sim.online()
 
 
-async def test_a_name_that_discord_did_not_tell_is_asked_for(
-    sim: LocalDiscord, inbox: FakeInbox
-) -> None:
-    """A nameless channel in an event is no channel without rules; neither is one in an answer."""
+async def test_a_name_missing_from_events_is_looked_up(sim: LocalDiscord, inbox: FakeInbox) -> None:
+    """A channel without a name, in an event or in a response, is not treated as one without
+    rules."""
     async with running(sim, inbox) as adapter:
         await sim.call("fault_event", name="CHANNEL_CREATE", remove=["d.name"])
         channel = await sim.add_channel("ops")
@@ -121,8 +121,8 @@ async def person(
 async def test_roles_and_membership_count_within_a_minute(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """Each message brings its author's roles, so no one needs to be asked; replays of old
-    ones change nothing. Who may manage the server administers it."""
+    """Each message carries its author's roles, so no lookup is needed; replays of old messages
+    change nothing. People who may manage the server are administrators."""
     clock = WarpClock()
     async with running(sim, inbox, clock=clock) as adapter:
         directory = adapter.directory
@@ -144,7 +144,7 @@ async def test_roles_and_membership_count_within_a_minute(
         assert changed.is_workspace_admin
         assert (await directory.person(key(), CAROL)).is_workspace_admin  # the owner
         await sim.set_roles(c.ALICE, oncall)
-        await sim.deliver_again(message)  # with these roles, but of an earlier time
+        await sim.deliver_again(message)  # with these roles, but from an earlier time
         await wait_received(inbox, await sim.mention("another", user=c.BOB))
         assert await directory.person(key(), ALICE) == changed
         await sim.leave_guild(c.ALICE)
@@ -158,7 +158,7 @@ async def test_roles_and_membership_count_within_a_minute(
 async def test_with_the_members_intent_changes_count_at_once(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """The adapter asks for the intent where it is granted, and serves without it otherwise."""
+    """The adapter requests the intent where it is granted, and works without it otherwise."""
     await sim.grant_intents("message_content", "members")
     async with running(sim, inbox) as adapter:
         directory = adapter.directory
@@ -187,7 +187,7 @@ async def test_with_the_members_intent_changes_count_at_once(
 async def test_an_intent_that_was_taken_away_ends_nothing(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """The gateway refuses the intent that the login showed as granted; the bot serves without."""
+    """The gateway refuses an intent that the login reported as granted; the bot runs without it."""
     flags = c.APPLICATION_FLAGS["members"] | c.APPLICATION_FLAGS["message_content"]
     await sim.call("fault", match="/oauth2/applications/@me", put={"flags": flags}, times=9)
     async with running(sim, inbox, clock=HastyClock()):
@@ -195,10 +195,8 @@ async def test_an_intent_that_was_taken_away_ends_nothing(
     assert 4014 in (await sim.state())["closes"]
 
 
-async def test_roles_that_events_did_not_tell_are_asked_for(
-    sim: LocalDiscord, inbox: FakeInbox
-) -> None:
-    """A role without a name, or that is not known yet, could be the blocked one."""
+async def test_roles_missing_from_events_are_looked_up(sim: LocalDiscord, inbox: FakeInbox) -> None:
+    """A role without a name, or one not known yet, could be the blocked one."""
     async with running(sim, inbox) as adapter:
         await sim.call("fault_event", name="GUILD_ROLE_CREATE", remove=["d.role.id"])
         role = await sim.add_role("interns")
@@ -211,7 +209,7 @@ async def test_roles_that_events_did_not_tell_are_asked_for(
         )
         with pytest.raises(Unsettled):
             await adapter.directory.person(key(), ALICE)
-        # What cannot be read is not kept for a minute.
+        # Unreadable values are not cached for a minute.
         assert "interns" in (await adapter.directory.person(key(), ALICE)).group_names
         await sim.delete_role(role)
 
@@ -233,7 +231,7 @@ async def test_a_hundred_questions_at_once_cost_one_request(
 async def test_in_direct_messages_a_person_has_the_roles_of_all_shared_servers(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """But administers nothing there. If one server does not answer, they may have more roles."""
+    """They administer nothing there. If one server does not respond, they may have more roles."""
     other = await sim.add_guild("other")
     role = await sim.add_role("helpers", "administrator", guild=other["guild"])
     await sim.set_roles(c.BOB, role, guild=other["guild"])
@@ -259,7 +257,8 @@ async def test_in_direct_messages_a_person_has_the_roles_of_all_shared_servers(
 
 # ── who can read a channel ────────────────────────────────────────────────────────────────────
 async def test_who_can_read_a_channel(sim: LocalDiscord, inbox: FakeInbox) -> None:
-    """By name or id; a private channel's readers are those that Discord lets in."""
+    """The channel is given by name or id; the readers of a private channel are those with access on
+    Discord."""
     channel = await sim.add_channel("HR")
     await sim.set_permissions(channel, deny=("view_channel",), target=c.GUILD)
     await sim.set_permissions(channel, allow=("view_channel",), target=c.TEAM_ROLE)
@@ -320,8 +319,10 @@ async def unknown_of(directory: Directory) -> Sequence[str]:
     return await directory.unknown([*people, *places])
 
 
-async def test_names_that_noone_has_are_found(sim: LocalDiscord, inbox: FakeInbox) -> None:
-    """By the running bot, which blocks everyone then, and by `doctor`, which runs alone."""
+async def test_names_in_rules_that_no_one_has_are_found(
+    sim: LocalDiscord, inbox: FakeInbox
+) -> None:
+    """The running bot finds them, and then blocks everyone; so does `doctor`, which runs alone."""
     await sim.add_channel("Support", "category")
     alone = adapter_for(sim)
     assert await unknown_of(alone.directory) == [*UNKNOWN, *UNKNOWN_PLACES]
@@ -342,7 +343,8 @@ async def test_names_that_noone_has_are_found(sim: LocalDiscord, inbox: FakeInbo
 async def test_a_person_is_told_privately_or_not_at_all(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """In a direct message, or with the reply to their command; never in a channel."""
+    """The sentence comes as a direct message or in the reply to their command, but never in a
+    channel."""
     async with running(sim, inbox) as adapter:
         directory = adapter.directory
         before = await sim.messages(c.CHANNEL)
@@ -363,10 +365,10 @@ async def test_a_person_is_told_privately_or_not_at_all(
         assert await sim.messages(c.CHANNEL) == before
 
 
-async def test_few_people_an_hour_get_a_first_direct_message(
+async def test_first_direct_messages_are_limited_per_hour(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """Discord would quarantine the bot; those who have one get more."""
+    """Otherwise Discord would quarantine the bot; people who have had one get more."""
     people = [Author(str(await sim.add_person(f"p{n}")), "") for n in range(11)]
     async with running(sim, inbox) as adapter:
         for person_ in people[:10]:

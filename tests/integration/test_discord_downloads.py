@@ -174,7 +174,8 @@ async def test_forwarded_quoted_and_direct_files_are_refreshed_too(
 async def test_a_file_over_the_limit_is_not_downloaded(
     sim: LocalDiscord, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """Discord's size is enough; without it, the response's length; without it, the bytes."""
+    """Discord's size decides; if it is missing, the response's length; if that is missing, the
+    bytes."""
     _, [attachment] = await attach(sim, inbox)
     assert await fail_download(adapter, attachment.locator, 1_000) == (Omission.TOO_LARGE, False)
     assert not [e for e in sim.server.record if e.path.startswith("/attachments/")]
@@ -195,7 +196,7 @@ async def test_a_slow_download_ends_after_its_time(sim: LocalDiscord, inbox: Fak
         assert (await download(adapter, attachment)).data == DATA
 
 
-# ── troubles that pass ────────────────────────────────────────────────────────────────────────
+# ── temporary failures ────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("kind", ["truncated", "page", "gzip", "partial"])
 async def test_what_is_not_the_whole_file_is_downloaded_again(
     sim: LocalDiscord, inbox: FakeInbox, adapter: DiscordAdapter, kind: str
@@ -337,7 +338,7 @@ async def test_a_file_is_downloaded_through_the_proxy_of_its_own_host(
 async def test_downloads_take_nothing_from_the_budget_of_replies(
     sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
-    """Not even when the CDN throttles them."""
+    """Replies are not delayed even when the CDN throttles downloads."""
     async with running(sim, inbox) as adapter:
         limiter = adapter._rest.rate_limiter
         _, [attachment] = await attach(sim, inbox)

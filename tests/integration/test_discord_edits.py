@@ -42,7 +42,7 @@ async def adapter(sim: DiscordSim, inbox: FakeInbox) -> AsyncIterator[DiscordAda
 
 
 async def caught_up(sim: DiscordSim, inbox: FakeInbox) -> None:
-    """Waits until every message sent before has been handled."""
+    """Wait until every message sent before has been handled."""
     await wait_received(inbox, await sim.mention("the last"))
 
 
@@ -178,7 +178,7 @@ async def test_pages_removed_by_the_bot_are_not_deletions(
     assert inbox.deletions == []
 
 
-# ── places ────────────────────────────────────────────────────────────────────────────────────
+# ── removed places ────────────────────────────────────────────────────────────────────────────
 async def test_removed_threads_channels_and_guilds_are_reported(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
@@ -253,7 +253,7 @@ async def wait_acknowledged(sim: DiscordSim, click: int) -> None:
 async def test_a_button_names_its_turn_and_succeeds_silently(
     sim: DiscordSim, inbox: FakeInbox
 ) -> None:
-    """Even after a restart, since memory keeps nothing about it."""
+    """This works even after a restart, since no state is kept in memory."""
     message = await sim.mention("question")
     both = (Control.RETRY, Control.CONTINUE)
     async with running(sim, inbox) as adapter:

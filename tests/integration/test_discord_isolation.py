@@ -27,7 +27,7 @@ from tests.sims.discord.state import Channel, Role
 from tests.support.discord_kit import until
 from tests.support.isolation_kit import API, FAULTS, SECONDS, WHOLE, Rig, bot_on, full_path
 
-NOT_ALLOWED = frozenset({"403", "404"})  # Discord's word that something is not there for us
+NOT_ALLOWED = frozenset({"403", "404"})  # Discord's response if the bot has no access
 
 
 @dataclass(eq=False)
@@ -86,7 +86,7 @@ async def thread_of_people(rig: Rig, channel: int | None = None) -> int:
     return await rig.sim.start_thread(c.ALICE, await rig.sim.say(channel=where, content="x"), "t")
 
 
-# ── scenarios: what makes the request, and what people see ───────────────────────────────────────
+# ── scenarios: how the request comes about, and what people see ──────────────────────────────────
 async def thread(rig: Rig, case: Case) -> None:
     """The thread is created, or a reply chain replaces it immediately."""
     channel = await rig.sim.add_channel("busy")
@@ -97,7 +97,8 @@ async def thread(rig: Rig, case: Case) -> None:
 
 
 async def post(rig: Rig, case: Case) -> None:
-    """The page appears once, afterwards; without access, only the next question is answered."""
+    """The page appears once, after the fault; without access, only the next question is
+    answered."""
     place = await thread_of_people(rig)
     case.begin(f"POST /channels/{place}/messages")
     await rig.sim.mention("hello", channel=place)
@@ -111,7 +112,7 @@ async def post(rig: Rig, case: Case) -> None:
 
 
 async def edit(rig: Rig, case: Case) -> None:
-    """The page is whole afterwards; without access, its text stays unchanged."""
+    """The page is whole after the fault; without access, its text stays unchanged."""
     place = await thread_of_people(rig)
     case.begin(rf"PATCH /channels/{place}/messages/\d+")
     await rig.sim.mention("hello " * 20, channel=place)
@@ -122,7 +123,7 @@ async def edit(rig: Rig, case: Case) -> None:
 
 
 async def delete(rig: Rig, case: Case) -> None:
-    """The text disappears immediately, if need be by an edit, and the turn does not wait."""
+    """The text disappears immediately, by an edit if necessary, and the turn does not wait."""
     place = await thread_of_people(rig)
     question = await rig.sim.mention("hello", channel=place)
     await rig.whole(place)
@@ -164,7 +165,7 @@ async def backlog(rig: Rig, case: Case) -> None:
 
 
 async def search(rig: Rig, case: Case) -> None:
-    """A page that may exist is searched until that is certain, so it is never posted twice."""
+    """A page that may exist is searched for until that is certain, so it is never posted twice."""
     place = await thread_of_people(rig)
     await rig.sim.call(
         "fault", match=f"POST {API}/channels/{place}/messages", drop=True, after=True
@@ -188,7 +189,7 @@ async def fetch(rig: Rig, case: Case) -> None:
     place = await thread_of_people(rig)
     await rig.sim.archive(place)
     await rig.sim.wait_idle(0.05)
-    rig.sim.server.state.channels[place].archived = False  # the bot was not told
+    rig.sim.server.state.channels[place].archived = False  # the bot was not notified
     case.begin(f"GET /channels/{place}")
     await rig.sim.mention("hello", channel=place)
     await case.over()
@@ -215,7 +216,8 @@ async def unarchive(rig: Rig, case: Case) -> None:
 
 
 async def reset_and_read(rig: Rig, channel: int) -> str:
-    """The reply to /reset in a channel, typed again each time that the reply comes too late."""
+    """The reply to /reset in a channel; the command is typed again whenever the reply comes too
+    late."""
     interactions = rig.sim.server.interactions
     async with asyncio.timeout(SECONDS):
         while True:
@@ -287,10 +289,10 @@ async def stranger(rig: Rig, case: Case) -> None:
 
 
 async def late_thread(rig: Rig, case: Case) -> None:
-    """A thread that comes too late is removed if permitted; the answer is whole."""
+    """A thread that appears too late is removed if permitted, and the answer is whole."""
     channel = await rig.sim.add_channel("busy")
     await rig.sim.set_permissions(channel, allow=("manage_threads",))
-    # After the bot has given it up, and has seen that there is none: a second each at most.
+    # After the bot has given it up, and has seen that it does not exist: at most a second each.
     await rig.sim.call(
         "fault", pattern=rf"POST {API}/channels/{channel}/messages/\d+/threads", delay=4.0
     )
@@ -307,7 +309,7 @@ async def late_thread(rig: Rig, case: Case) -> None:
 
 
 async def file_in(rig: Rig) -> tuple[int, int, dict[str, str]]:
-    """A thread, a message with a file in it, and what its download needs but the URL."""
+    """A thread, a message with a file in it, and everything but the URL that its download needs."""
     place = await thread_of_people(rig)
     file = {"filename": "a.json", "content_type": "application/json", "text": '{"id": "1"}'}
     message = await rig.sim.say(channel=place, attachments=[file])
@@ -360,7 +362,7 @@ async def file(rig: Rig, case: Case) -> None:
 
 
 async def read_linked(rig: Rig, case: Case) -> None:
-    """A linked message is read once the roles of the person who asks are known."""
+    """A linked message is read once the asker's roles are known."""
     place, message, _ = await file_in(rig)
     asker = await rig.sim.add_person("newcomer")
     ids = {"asker": asker, "guild": c.GUILD, "channel": place, "message": message}
@@ -369,13 +371,14 @@ async def read_linked(rig: Rig, case: Case) -> None:
     await expect_download(rig, case, locator, final=case.refused)
 
 
-# ── what rules ask about people and places ──────────────────────────────────────────────────────
+# ── facts about people and places that rules need ───────────────────────────────────────────────
 def key_in(guild: int, channel: int = 1) -> ConversationKey:
     return ConversationKey("discord", str(guild), str(channel), "")
 
 
 async def expect_fact(case: Case, ask: Callable[[], Awaitable[str]], fact: str) -> None:
-    """The fact, or an error that does not deny it, during the fault; the fact afterwards."""
+    """Expect the fact, or an error that does not deny it, during the fault, and the fact
+    afterwards."""
 
     async def is_known() -> bool:
         try:
@@ -395,7 +398,7 @@ async def expect_fact(case: Case, ask: Callable[[], Awaitable[str]], fact: str) 
 
 
 async def new_guild(rig: Rig) -> int:
-    """A guild with a role of Alice's and a channel that the bot was not told of."""
+    """A guild with a role for Alice, and a channel that the bot was not notified of."""
     state, guild = rig.sim.server.state, int((await rig.sim.add_guild("busy"))["guild"])
     role = Role(state.snowflake(), "On-Call", 0)
     state.guilds[guild].roles[role.id] = role
@@ -410,7 +413,7 @@ async def names_of(rig: Rig, guild: int) -> str:
 
 
 async def member_roles(rig: Rig, case: Case) -> None:
-    """A person's roles are unknown, never none, until Discord tells them."""
+    """Until Discord reports them, a person's roles are unknown, never empty."""
     guild = await new_guild(rig)
     case.begin(f"GET /guilds/{guild}/members/{c.ALICE}")
     await expect_fact(case, lambda: names_of(rig, guild), "on-call")
@@ -424,7 +427,7 @@ async def role_names(rig: Rig, case: Case) -> None:
 
 
 async def channel_names(rig: Rig, case: Case) -> None:
-    """A channel's name is unknown until Discord tells it."""
+    """A channel's name is unknown until Discord reports it."""
     state, guild = rig.sim.server.state, await new_guild(rig)
     channel = Channel(state.snowflake(), c.TEXT, "ops", guild)
     state.channels[channel.id] = channel
@@ -433,14 +436,14 @@ async def channel_names(rig: Rig, case: Case) -> None:
     async def name() -> str:
         try:
             return (await rig.adapter.directory.place(key_in(guild, channel.id))).channel_name
-        except Gone as error:  # of a place, no one is let in by that
+        except Gone as error:  # about a place, which lets no one in
             raise Unsettled(str(error)) from error
 
     await expect_fact(case, name, "ops")
 
 
 async def notice(rig: Rig, case: Case) -> None:
-    """A sentence to one person arrives privately once that is possible, and nowhere else."""
+    """A sentence to one person arrives privately once that is possible, and never elsewhere."""
     person, text = await rig.sim.add_person("newcomer"), f"Only some may ask here: {case.name}."
     case.fields = {**case.fields, "having": str(person)}
     case.begin("POST /users/@me/channels")
@@ -481,7 +484,7 @@ SCENARIOS: Mapping[str, tuple[Scenario, ...]] = {
     "DELETE /channels/{channel}": (late_thread,),
     "GET /attachments/{channel}/{file}/{name}": (file,),
 }
-"""Requests for one place, each with what makes them."""
+"""Requests about one place, each with the scenario that causes it."""
 
 
 @pytest.fixture
@@ -515,7 +518,7 @@ async def play(rig: Rig, scenario: Scenario, names: Iterable[str] = FAULTS) -> N
 
 
 def batches(scenario: Scenario) -> list[list[str]]:
-    """Groups of faults that can run concurrently: a 429 for the whole guild runs alone."""
+    """Groups of faults that can run concurrently; a 429 for the whole guild runs alone."""
     whole = scenario in (stranger, read_linked, notice)
     limits = [name for name in FAULTS if whole and name.startswith("429")]
     return [[name for name in FAULTS if name not in limits], *([name] for name in limits)]
@@ -525,7 +528,7 @@ def batches(scenario: Scenario) -> list[list[str]]:
 async def test_a_fault_of_one_request_affects_only_its_channel(
     sim: LocalDiscord, tmp_path: Path, scenario: Scenario
 ) -> None:
-    """Other channels are answered during the fault, the affected one afterwards."""
+    """Other channels are answered during the fault, and the affected one afterwards."""
     async with bot_on(sim, tmp_path, guilds=frozenset({str(c.GUILD)})) as rig:
         for names in batches(scenario):
             await play(rig, scenario, names)

@@ -1,4 +1,4 @@
-"""Requests outside channels × each fault, and failures of all requests.
+"""Requests outside channels with each fault, and failures of all requests.
 
 The start, the list of commands, interactions, `doctor`, global limits, a revoked token, and reading
 after a lost session.
@@ -72,7 +72,7 @@ async def sim() -> AsyncIterator[LocalDiscord]:
 
 
 def arm(sim: LocalDiscord, method: str, path: str, fields: Mapping[str, Any]) -> None:
-    """Fault one request until `disarm`."""
+    """Make one request fail until `disarm`."""
     scope = fields.get("scope")
     if scope is None:
         fault = Fault(pattern=f"{method} {API}{path}", times=UNLIMITED, **fields)
@@ -104,7 +104,8 @@ async def advance_until(clock: WarpClock, check: Any) -> Any:
 # ── the start ─────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("route", AT_THE_START)
 async def test_a_faulty_start_succeeds_eventually(sim: LocalDiscord, route: str) -> None:
-    """Events are handled once Discord accepts the login; the commands delay nothing."""
+    """Events are handled once Discord accepts the login, and registering commands delays
+    nothing."""
     for name in FAULTS:
         with capture_logs() as logs:
             await _start(sim, route, name)
@@ -155,7 +156,7 @@ async def test_a_press_counts_whatever_happens_to_the_responses(
 ) -> None:
     """The command runs once, others are answered, and the next interaction works as usual.
 
-    Completing a name has no effect to lose.
+    Completing a name has no effect that could be lost.
     """
     method, path = route.partition(" ")[0], OF_INTERACTIONS[route]
     inbox = FakeInbox(answer=CommandReply("Done."))
@@ -296,7 +297,7 @@ async def test_faults_of_the_backfill_affect_single_channels(
         await rig.bystander()
         disarm(sim)
         refused = ("403", "404")  # skipped for good: a place that may not be read
-        unreadable = (*refused, "author missing", "type of another type")  # each costs itself
+        unreadable = (*refused, "author missing", "type of another type")  # affects only itself
         wanted = [t for name, t in active.items() if name not in unreadable]
         wanted += [t for name, (_, ts) in archived.items() if name not in refused for t in ts]
         everything = asyncio.gather(*(_wait_answered_twice(rig, thread) for thread in wanted))
@@ -327,7 +328,7 @@ OF_DOCTOR = "GET /users/@me/guilds"
 
 
 def test_every_request_has_its_row_in_the_documentation() -> None:
-    """This module also covers every row."""
+    """Every row is also covered by this module."""
     page = Path("docs/isolation-discord.md").read_text(encoding="utf-8")
     rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
     played = {*SCENARIOS, *AT_THE_START, *OF_INTERACTIONS, READ_AFTER_A_LOSS, OF_DOCTOR}

@@ -71,7 +71,8 @@ async def test_a_command_with_a_partial_channel_is_executed_there(
 async def test_a_command_in_an_archived_thread_reaches_its_conversation(
     sim: DiscordSim, inbox: FakeInbox
 ) -> None:
-    """The bot has not cached it: GUILD_CREATE names only active threads. Discord sends a part."""
+    """The bot has not cached it, because GUILD_CREATE lists only active threads. Discord sends a
+    partial channel."""
     thread = await sim.start_thread(c.ALICE, await sim.say(content="hello"), "talk")
     await sim.archive(thread)
     here = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(thread))
@@ -119,7 +120,7 @@ async def test_a_completion_that_cannot_be_read_has_no_choices(
 async def test_a_command_of_an_earlier_version_gets_an_explanation(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """Discord lists it until the bot has registered the present ones."""
+    """Discord lists it until the bot has registered the current commands."""
     async with RawBot(sim) as earlier:
         option = {"type": 1, "name": "set", "description": "Choose a model"}
         old = [

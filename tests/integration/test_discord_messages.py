@@ -1,4 +1,4 @@
-"""Discord messages become `Incoming` values, by the rows of the design's table."""
+"""Discord messages become `Incoming` values, following the rows of the design's table."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def key(channel: int, thread: int | str) -> ConversationKey:
 
 
 async def nothing_arrived(sim: DiscordSim, inbox: FakeInbox) -> bool:
-    """Whether nothing arrived before a later message, since events arrive in order."""
+    """Whether nothing arrived before a later message: events arrive in order."""
     last = await sim.mention("the last one")
     await wait_received(inbox, last)
     return [message.message_id for message in inbox.received] == [str(last)]
@@ -149,7 +149,7 @@ async def test_without_permission_for_threads_reply_chains_are_used(
 async def test_a_reply_to_a_commands_reply_continues_the_chain(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """The reply to a command is no page, but people answer it to continue after a reset."""
+    """The reply to a command is no page, but people respond to it to continue after a reset."""
     reset = await wait_received(inbox, await sim.mention("reset", channel=c.VOICE))
     await adapter.say(reset, CommandReply("Started over."))
     [ours] = await sim.messages(c.VOICE, author=c.BOT)
@@ -161,7 +161,8 @@ async def test_a_reply_to_a_commands_reply_continues_the_chain(
 async def test_after_a_restart_a_commands_reply_is_found_through_the_command(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """Ann answered a page with a command; Ben answers the command's reply after a restart."""
+    """Ann responded to a page with a command; after a restart, Ben responds to the command's
+    reply."""
     asked = await wait_received(inbox, await sim.mention("why?", channel=c.VOICE))
     page = await sim.say(c.BOT, c.VOICE, "Because.", reply_to=int(asked.message_id))
     inbox.conversations[f"{asked.source.rpartition('/')[0]}/{page}"] = asked.key
@@ -220,7 +221,7 @@ async def test_messages_in_a_thread_continue_its_conversation(
 async def test_a_mention_in_an_old_thread_includes_earlier_messages(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """The first is the message that the thread was started on."""
+    """The first of them is the message that the thread was started on."""
     thread = await start_thread(sim)
     await sim.say(channel=thread, content="I agree.")
     await sim.say(c.OTHER_BOT, thread, "Rain.")
@@ -244,7 +245,7 @@ async def test_a_mention_in_an_old_thread_includes_earlier_messages(
 async def test_a_bots_message_is_the_first_entry_of_a_thread_started_on_it(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """People ask about it, and about what the bot said later."""
+    """People ask about it, and about the bot's later messages."""
     alert = await sim.say(c.OTHER_BOT, content="Disk full.")
     thread = await sim.start_thread(c.BOB, alert, "alert")
     await sim.say(c.OTHER_BOT, thread, "Still full.")

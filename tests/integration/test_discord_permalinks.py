@@ -1,4 +1,4 @@
-"""Links to messages: read with the rights of the person who asks, and never otherwise."""
+"""Links to messages: read with the asker's access rights, and never otherwise."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_a_linked_message_is_quoted_with_its_author(
 async def test_only_a_few_links_of_a_question_to_this_guild_count(
     sim: LocalDiscord, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """In a direct message, links to any guild do."""
+    """In a direct message, links to any guild count."""
     away, private = url(1, 2, guild=3), url(1, 2, guild="@me")
     links = [url(c.CHANNEL, 10 + n) for n in range(5)]
     _, found = await ask(sim, inbox, away, private, links[0], *links)
@@ -103,7 +103,7 @@ async def test_a_backlog_has_no_links(
 async def test_a_channel_that_the_asker_cannot_read_is_not_read(
     sim: LocalDiscord, inbox: FakeInbox, adapter: DiscordAdapter, denied: str
 ) -> None:
-    """The bot can read it, and so can another person. Access is checked at the download."""
+    """The bot and another person can read it. Access is checked at the download."""
     said = await sim.say(c.CAROL, c.CHANNEL_2, "secret")
     got, _ = await ask(sim, inbox, url(c.CHANNEL_2, said))
     other, _ = await ask(sim, inbox, url(c.CHANNEL_2, said), user=c.BOB)
@@ -117,7 +117,7 @@ async def test_a_channel_that_the_asker_cannot_read_is_not_read(
 async def test_a_role_decides_too(
     sim: LocalDiscord, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """Bob has the role, Alice does not."""
+    """Bob has the role, and Alice does not."""
     said = await sim.say(c.CAROL, c.CHANNEL_2, "secret")
     await sim.set_permissions(c.CHANNEL_2, deny=("view_channel",), target=c.GUILD)
     both = ("view_channel", "read_message_history")
@@ -133,7 +133,7 @@ async def test_a_role_decides_too(
 async def test_a_private_threads_messages_are_for_its_members(
     sim: LocalDiscord, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """Archived or not: then the thread is not cached."""
+    """This holds for archived threads too, which are not cached."""
     thread = await sim.private_thread(c.BOB, "secret talk", c.BOB)
     said = await sim.say(c.BOB, thread, "secret")
     got, _ = await ask(sim, inbox, url(thread, said))
@@ -192,8 +192,8 @@ async def test_a_private_question_reads_only_guilds_of_its_author(
 async def test_an_uncertain_membership_reads_nothing(
     sim: LocalDiscord, inbox: FakeInbox, adapter: DiscordAdapter, change: dict[str, object]
 ) -> None:
-    """A malformed answer may be followed by a better one; an unknown role, or a refusal, settles
-    it."""
+    """A malformed response may be followed by a better one; an unknown role, or a refusal, is
+    final."""
     got, _ = await ask(sim, inbox, url(c.CHANNEL, await sim.say(content="known")))
     await sim.call("fault", match=f"GET {API}/guilds", **change)
     settled = change in (

@@ -60,7 +60,7 @@ async def test_a_persona_continues_in_a_thread(
 async def test_other_webhooks_messages_are_not_questions(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """Only one that repeats a deleted message of the same channel is."""
+    """Only a message that repeats a deleted message in the same channel is one."""
     await sim.mention("from a feed", webhook=True)
     stays = await sim.mention("is this mine?")
     await sim.mention("is this mine?", webhook=True, user=c.BOB)

@@ -22,7 +22,7 @@ from tests.support.fake_inbox import FakeInbox
 from tests.support.slack_isolation import JumpClock
 
 DELETE = "DELETE /api/v10/channels/"
-SLOW = Timeouts(background=600.0)  # the process that failed dies before it tries again
+SLOW = Timeouts(background=600.0)  # the failing process dies before it tries again
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def until_nothing_is_left(sim: DiscordSim, inbox: FakeInbox) -> None:
 async def leave_a_page(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter, status: int = 500
 ) -> Any:
-    """A reply whose second page Discord does not delete; returns the question."""
+    """Leave a reply whose second page Discord does not delete; returns the question."""
     question = await wait_received(inbox, await sim.mention("question"))
     surface = adapter.surface(claim(question))
     await surface.open()
@@ -76,7 +76,7 @@ async def test_the_next_start_deletes_a_page_that_was_only_emptied(
 async def test_a_later_attempt_does_not_take_an_emptied_page_for_its_own(
     sim: DiscordSim, inbox: FakeInbox
 ) -> None:
-    """The process died before the ledger forgot the page, which has no buttons any more."""
+    """The process died before the ledger forgot the page, which no longer has any buttons."""
     async with running(sim, inbox, timeouts=SLOW) as adapter:
         question = await leave_a_page(sim, inbox, adapter)
         [first, _] = await sim.messages(int(question.message_id), author=c.BOT)
@@ -95,7 +95,7 @@ async def test_a_later_attempt_does_not_take_an_emptied_page_for_its_own(
 
 
 async def test_a_page_in_an_archived_thread_is_deleted(sim: DiscordSim, inbox: FakeInbox) -> None:
-    """The thread is unarchived for it."""
+    """The thread is unarchived for the deletion."""
     async with running(sim, inbox, timeouts=SLOW) as adapter:
         question = await leave_a_page(sim, inbox, adapter)
     await sim.call("clear")
@@ -109,7 +109,7 @@ async def test_a_page_in_an_archived_thread_is_deleted(sim: DiscordSim, inbox: F
 async def test_the_next_start_deletes_a_thread_that_came_too_late(
     is_empty: bool, sim: DiscordSim, inbox: FakeInbox
 ) -> None:
-    """Unless someone wrote in it."""
+    """It keeps the thread if someone has written in it."""
     await sim.set_permissions(c.CHANNEL, allow=("manage_threads",))
     async with running(sim, inbox, timeouts=Timeouts(thread=0.2)) as adapter:
         await sim.call("fault", match="/threads", delay=1.0)
@@ -161,7 +161,7 @@ async def test_a_page_is_deleted_though_the_reply_does_not_wait_for_it(
 
 # ── a thread that an attempt abandoned ────────────────────────────────────────────────────────
 async def abandon_a_thread(sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter) -> Any:
-    """An attempt that gets no thread, and fails to post in the channel; returns the question."""
+    """Run an attempt that gets no thread and fails to post in the channel; returns the question."""
     await sim.call("fault", match="/threads", status=500, times=1)
     question = await wait_received(inbox, await sim.mention("question"))
     surface = adapter.surface(claim(question))
@@ -177,7 +177,7 @@ async def abandon_a_thread(sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAd
 async def test_a_later_attempt_may_use_a_thread_that_was_abandoned(
     sim: DiscordSim, inbox: FakeInbox
 ) -> None:
-    """It creates the thread, whose event must not delete it."""
+    """It creates the thread, and the thread's event must not delete it."""
     await sim.set_permissions(c.CHANNEL, allow=("manage_threads",))
     async with running(sim, inbox) as adapter:
         question = await abandon_a_thread(sim, inbox, adapter)
@@ -207,7 +207,7 @@ async def test_an_abandoned_thread_stays_while_a_turn_may_use_it(
             await asyncio.sleep(0.005)
         assert await sim.requests(deletion) == []
         await again.close()
-        inbox.busy = set()  # it ended without a word in the thread
+        inbox.busy = set()  # it ended without posting in the thread
 
         async def is_deleted() -> bool:
             clock.jump(1.0)

@@ -1,4 +1,4 @@
-"""The guilds of one bot in shards, which one process or several serve, with the real client."""
+"""The guilds of one bot in shards, served by one process or several, with the real client."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def sim() -> AsyncIterator[LocalDiscord]:
 
 
 async def channels_of(sim: LocalDiscord) -> list[int]:
-    """A channel in a guild of each shard, in the shards' order."""
+    """One channel of a guild in each shard, in the shards' order."""
     made = []
     for shard in range(COUNT):
         guild = ((c.GUILD >> 22) // COUNT * COUNT + 4_000 + shard) << 22 | 7
@@ -52,7 +52,8 @@ async def list_connected(sim: LocalDiscord) -> list[int]:
 async def two_processes(
     sim: LocalDiscord, clusters: FakeClusters, inbox: FakeInbox
 ) -> AsyncIterator[tuple[DiscordAdapter, DiscordAdapter]]:
-    """Two adapters of one bot with one inbox, as with one database; the first has all shards."""
+    """Two adapters of one bot that share an inbox, as they would share a database; the first has
+    all shards."""
     async with (
         running(sim, inbox, shards=COUNT, cluster=clusters.process("a")) as first,
         running(sim, inbox, shards=COUNT, cluster=clusters.process("b")) as second,
@@ -83,7 +84,8 @@ async def test_one_process_serves_all_shards(sim: LocalDiscord) -> None:
 async def test_a_shard_in_trouble_costs_that_shard_only(
     sim: LocalDiscord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refused, silent or with an invalid session; what it missed is read, and nothing else."""
+    """The shard is refused, silent, or has an invalid session. Only what that shard missed is
+    read."""
     monkeypatch.setattr("adapters.discord.shards.REFUSED", Backoff(0.05, 0.05))
     monkeypatch.setattr("adapters.discord.gateway.INVALID_SESSION_SECONDS", (0.0, 0.0))
     monkeypatch.setattr(session_starts, "IDENTIFY_SECONDS", 0.0)
@@ -148,7 +150,8 @@ async def test_the_last_tenth_of_a_days_sessions_is_kept(
 async def test_processes_begin_their_sessions_in_turn(
     sim: LocalDiscord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes with two shards each, in one bucket: Discord finds none too early."""
+    """Two processes with two shards each, in one bucket: no session starts too early for
+    Discord."""
     monkeypatch.setattr(session_starts, "IDENTIFY_SECONDS", 0.3)
     monkeypatch.setattr(session_starts, "MARGIN_SECONDS", 0.05)
     await sim.set_gateway(max_concurrency=1, identify_seconds=0.3)
@@ -201,7 +204,8 @@ async def test_shards_move_between_processes_while_people_ask(
 async def test_a_process_without_shards_answers_and_waits(
     sim: LocalDiscord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It continues turns, knows guilds by REST, and takes over what another process leaves."""
+    """It continues turns, knows guilds through REST, and takes over shards that another process
+    gives up."""
     monkeypatch.setattr(session_starts, "IDENTIFY_SECONDS", 0.0)
     channels, clusters, inbox, idle = (
         await channels_of(sim),
@@ -225,7 +229,7 @@ async def test_a_process_without_shards_answers_and_waits(
             facts = await second.directory.person(key, Author(str(c.ALICE), "alice"))
             assert facts.author.id == str(c.ALICE)
 
-            # The first process no longer reaches the database; its connections stay.
+            # The first process no longer reaches the database, but its connections stay open.
             share = clusters.share("/4")
             await share.lose("a")
             inbox.error = StoreUnavailable("gone")
@@ -243,7 +247,7 @@ async def test_a_process_without_shards_answers_and_waits(
 async def test_a_connection_that_is_given_up_while_it_opens_is_closed(
     sim: LocalDiscord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its shard may begin a session elsewhere; the gateway says nothing after the handshake."""
+    """Its shard may begin a session elsewhere; the gateway sends nothing after the handshake."""
     monkeypatch.setattr("adapters.discord.gateway.IDENTIFY_SECONDS", 0.2)
     sim.server.gateway.greets = False
     task = asyncio.create_task(adapter_for(sim).run(FakeInbox()))

@@ -80,7 +80,8 @@ async def test_an_empty_mention_has_a_thread_name(
 async def test_an_existing_thread_is_used(
     sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
-    """This covers opening again after a crash, and a mention with a person's thread."""
+    """This includes opening again after a crash, and a mention in a thread that a person
+    started."""
     message = await sim.mention("question")
     await sim.start_thread(c.BOB, message, "quicker")
     surface = adapter.surface(claim(await wait_received(inbox, message)))
@@ -332,7 +333,8 @@ async def finish_after_restart(
 async def test_an_unrecorded_page_is_found_in_the_channel(
     sim: DiscordSim, inbox: FakeInbox, controls: tuple[Control, ...]
 ) -> None:
-    """The reply stays in the channel, even if the missing permission was granted since."""
+    """The reply stays in the channel, even if the missing permission has been granted in
+    between."""
     message = await sim.mention("early")
     other = await sim.mention("another, answered in between")
     question, another = asked(message), asked(other)
@@ -362,7 +364,8 @@ async def test_an_unrecorded_page_is_found_in_a_direct_message(
 
 
 async def test_other_messages_are_never_taken_for_a_page(sim: DiscordSim, inbox: FakeInbox) -> None:
-    """A page of another turn, a reply to a command, and messages in the ledger."""
+    """Such messages are a page of another turn, a reply to a command, and messages in the
+    ledger."""
     message = await sim.mention("early")
     question = asked(message)
     async with running(sim, inbox) as adapter:
@@ -422,14 +425,14 @@ async def test_a_surface_survives_a_new_session(
     assert await shows(sim, message) == ["Whole."]
 
 
-# ── threads that cannot be had in time ────────────────────────────────────────────────────────
+# ── threads that cannot be created in time ────────────────────────────────────────────────────
 THREADS = r"POST /channels/\d+/messages/\d+/threads"
 
 
 async def test_a_second_mention_gets_a_thread_within_a_long_window(
     sim: DiscordSim, inbox: FakeInbox
 ) -> None:
-    """The window for threads lasts 300 s from the first request on, and requests are left."""
+    """The window for threads lasts 300 s from the first request, and requests are left."""
     await sim.set_limits(on=True)
     async with running(sim, inbox) as adapter:
         for text in ("first", "second", "third"):

@@ -1,4 +1,4 @@
-"""Two processes send as fast as they may for one account of a simulated Discord."""
+"""Two processes send as fast as they may for one account on a simulated Discord."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.support.discord_kit import running, until
 from tests.support.fake_cluster import FakeCluster, FakeClusters
 from tests.support.fake_inbox import FakeInbox
 
-REQUESTS = 50  # of each process, more than the account may send in a window
+REQUESTS = 50  # for each process: more than the account may send in a window
 
 WINDOW = 600.0
-"""Seconds: longer than a test, so that each process sends only what one window allows, and no
-stall puts two windows' requests into one."""
+"""Seconds: longer than a test, so that each process sends only what one window allows, and no stall
+puts the requests of two windows into one."""
 
 LOGIN_REQUESTS = 5
-"""At most this many of a process's requests belong to its login."""
+"""At most this many of a process's requests are part of its login."""
 
 
 @pytest.fixture
@@ -56,7 +56,8 @@ def flood(adapter: DiscordAdapter) -> list[asyncio.Task[object]]:
 
 @pytest.mark.parametrize("divided", [True, False])
 async def test_two_processes_share_discords_global_limit(sim: LocalDiscord, divided: bool) -> None:
-    """Divided, it gives no 429; otherwise it does, which shows that this test would notice."""
+    """Divided, the limit causes no 429. Undivided, it does, which shows that this test would
+    notice."""
     clusters, inbox = FakeClusters(), FakeInbox()
     one, other = clusters.process("a"), clusters.process("b")
     limiters = limiter(one, divided), limiter(other, divided)
@@ -68,7 +69,7 @@ async def test_two_processes_share_discords_global_limit(sim: LocalDiscord, divi
         requests = flood(first) + flood(second)
 
         def settled() -> bool:
-            """Each request was answered, or waits for the next window."""
+            """Whether each request was answered, or waits for the next window."""
             answered = sum(request.done() for request in requests)
             return answered + sum(each.waiting for each in limiters) == len(requests)
 

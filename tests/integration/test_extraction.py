@@ -30,7 +30,7 @@ from tests.support import reader_files as files
 ROOT = Path(__file__).parents[2]
 TASKS = "tests.support.worker_tasks:misbehave"
 SLOW = hostile.slow_page()
-"""A page that is parsed for longer than any test waits."""
+"""A page that takes longer to parse than any test waits."""
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ async def test_a_file_that_costs_too_much_ends_at_the_limit() -> None:
 
 
 async def test_closing_ends_a_file_that_is_being_read() -> None:
-    """It was not the file's fault, so it is read again after a restart."""
+    """The file was not at fault, so it is read again after a restart."""
     extractor = SandboxExtractor(pages=3, slots=1)
     reading = asyncio.create_task(extractor.extract("x", "", SLOW))
     waiting = asyncio.create_task(extractor.extract("x", "", SLOW))
@@ -116,7 +116,7 @@ async def test_closing_ends_a_file_that_is_being_read() -> None:
 
 
 def _children() -> list[int]:
-    """This process's children that read files."""
+    """This process's child processes that read files."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -137,7 +137,7 @@ async def test_a_child_that_is_killed_is_replaced(extractor: SandboxExtractor) -
     assert (await extractor.extract("x", "", b"one")).text == "one"
     (child,) = _children()
     os.kill(child, signal.SIGKILL)
-    while _state(child) != "Z":  # until then the worker takes it for alive
+    while _state(child) != "Z":  # until then, the extractor takes it for alive
         await asyncio.sleep(0.01)
     assert (await extractor.extract("x", "", b"two")).text == "two"
 
@@ -162,9 +162,9 @@ def test_a_crash_in_native_code_is_told_from_a_limit(sealed: Worker) -> None:
 
 
 def test_a_child_that_left_is_asked_once_more(sealed: Worker) -> None:
-    """An idle child exits; a task that was on its way then goes to the next child."""
+    """An idle child exits; a task that was on its way to it then goes to the next child."""
     with pytest.raises(TaskTooCostly):
-        sealed.run(b"leave")  # also the second child leaves
+        sealed.run(b"leave")  # the second child leaves, too
     assert sealed.run(b"echo") == b"echo"
 
 

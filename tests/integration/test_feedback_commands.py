@@ -1,4 +1,4 @@
-"""`threadline export feedback` and `threadline eval`, with a database that the bot wrote."""
+"""`threadline export feedback` and `threadline eval`, on a database written by the bot."""
 
 from __future__ import annotations
 
@@ -76,15 +76,15 @@ async def converse(home: Path, model: ModelSim) -> None:
 
 
 async def run(*words: str) -> int:
-    """A command, in another thread, because it runs an event loop."""
+    """Run a command in another thread, because it runs an event loop."""
     return await asyncio.to_thread(main, words)
 
 
 async def test_votes_are_exported_and_replayed(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The report shows both answers, a failure is a row, and the next run asks only what is
-    missing."""
+    """The report shows both answers, a failure is a row, and the next run asks only for missing
+    answers."""
     async with ModelSim() as model:
         monkeypatch.setenv("OPENAI_BASE_URL", model.base_url)
         await converse(home, model)
@@ -132,7 +132,7 @@ async def test_votes_are_exported_and_replayed(
         )
         command = ("eval", "votes.jsonl", "--model", "openai/sim-2", "--prompt", "prompt.txt")
         capsys.readouterr()
-        assert await run(*command) == 1  # no terminal confirms it
+        assert await run(*command) == 1  # no terminal to confirm it
         assert texts.NOT_CONFIRMED in capsys.readouterr().err
         assert await requests_of_replay(model) == []
 
@@ -173,12 +173,12 @@ async def test_votes_are_exported_and_replayed(
 
 
 async def requests_of_replay(model: ModelSim) -> list[Any]:
-    """The requests to the model of the replay."""
+    """The replay's requests to the model."""
     return [each.body for each in await model.streams() if each.body["model"] == "sim-2"]
 
 
 def assert_safe(report: str) -> None:
-    """The report has no script, no handler and no request to anywhere."""
+    """Assert that the report has no script, no handler and no external request."""
     for forbidden in ("<script", "javascript:", "onerror", "<img", "<link", "src=", "@import"):
         assert forbidden not in report.replace("&lt;script&gt;", "").replace("(javascript:", "")
     assert "default-src &#x27;none&#x27;" in report
@@ -192,7 +192,8 @@ def read_figures(home: Path) -> dict[str, Any]:
 async def test_replies_of_the_database_are_replayed(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also those without a vote; `--limit` takes the newest. Mistakes are one sentence."""
+    """Replies without a vote are included; `--limit` takes the newest. A mistake gives one
+    sentence."""
     async with ModelSim() as model:
         monkeypatch.setenv("OPENAI_BASE_URL", model.base_url)
         await converse(home, model)

@@ -1,4 +1,5 @@
-"""A person is gone from the database's bytes, and a restored backup does not bring them back."""
+"""An erased person is gone from the database's bytes, and a restored backup does not bring them
+back."""
 
 from __future__ import annotations
 
@@ -55,14 +56,14 @@ async def test_nothing_of_a_person_is_left_in_the_bytes(tmp_path: Path, seed: in
         assert receipt.erased.conversations == 10
         assert receipt.erased.files >= 10
         assert receipt.erased.replies >= 30
-        assert traces(path) == {}  # also while the bot runs
+        assert traces(path) == {}  # even while the bot runs
         kept = texts_of_bob(path)
         assert {text for text in before if "wrote:" not in text} <= kept
         assert "why?\n\n[quote erased]" in kept
     assert traces(path) == {}
     with closing(sqlite3.connect(path)) as db:
         check_invariants(db)
-    # The answers to Bob are still there, and so are the sums of what was used.
+    # The answers to Bob are still there, and so are the sums of usage.
     assert look(path, "SELECT count(*) FROM turns WHERE content LIKE '%bobmark%'")[0][0] >= 40
     assert look(path, "SELECT person, input_tokens FROM usage_by_day") == [("", 10)]
     (actor, subject) = look(path, "SELECT actor, subject FROM audit ORDER BY id")[1]
@@ -93,7 +94,7 @@ async def test_a_backup_from_before_does_not_bring_the_person_back(tmp_path: Pat
         await Filler(store).fill(8)
         backup(path, saved)
         await forget(store)
-        # What the person writes later is theirs again.
+        # What the person writes afterwards is stored as usual.
         later = said(900, "evelyn is back", where=key("dnew", "t900"), author=EVE,
                      address=Address.DIRECT)  # fmt: skip
         later = replace(later, sent_at=time.time())
@@ -101,12 +102,12 @@ async def test_a_backup_from_before_does_not_bring_the_person_back(tmp_path: Pat
     assert traces(saved)
     restore(path, saved)
     assert traces(path) == {}
-    # A copy over the file, without `restore`.
+    # The backup is copied over the file, without `restore`.
     path.write_bytes(saved.read_bytes())
     assert traces(path)
     async with opened(path) as store:
         assert traces(path) == {}
-        # What the platform still has is not stored again: a redelivery, and a thread's history.
+        # What the platform still has (a redelivery, a thread's history) is not stored again.
         old = replace(later, text="evelynmark again", message_id="m901", sent_at=time.time() - 60)
         await store.accept(old)
         asked = said(902, "bobmark", where=key("c9", "t9"), author=BOB)
@@ -224,7 +225,8 @@ async def test_the_audit_refuses_every_change(tmp_path: Path) -> None:
 async def test_an_answer_to_another_person_that_is_not_done_begins_again_without_the_erased_one(
     tmp_path: Path,
 ) -> None:
-    """Its request has the person's words, so an answer that repeats them could still follow."""
+    """Its request contains the person's words, so an answer that repeats them could still
+    follow."""
     path, words = tmp_path / "threadline.db", "evelynmark lives in the house by the old harbour"
     async with opened(path) as store:
         filler, changes = Filler(store), list[Change]()
@@ -296,7 +298,8 @@ async def test_a_person_who_only_voted_is_not_brought_back(tmp_path: Path) -> No
 
 
 async def test_a_user_of_the_page_is_gone_also_as_the_name_of_a_workspace(tmp_path: Path) -> None:
-    """The page has a workspace for each person: places in every table name the person."""
+    """On the page, each person has a workspace, so places in every table contain the person's
+    name."""
     path, saved = tmp_path / "threadline.db", tmp_path / "saved.db"
     where = ConversationKey("web", EVE.id, "main", "")
     async with opened(path) as store:
@@ -318,7 +321,7 @@ async def test_a_user_of_the_page_is_gone_also_as_the_name_of_a_workspace(tmp_pa
         backup(path, saved)
         await forget(store, Person("web", EVERYWHERE, EVE.id))
         assert traces(path) == {}
-        # The request that ran at that moment is counted, as no one's.
+        # The request running at that moment is counted, but for no one.
         booking = Booking("echo", Usage(5, 3), 0)
         await spending.settle(held.id, [booking], lines)
         assert traces(path) == {}
@@ -328,7 +331,7 @@ async def test_a_user_of_the_page_is_gone_also_as_the_name_of_a_workspace(tmp_pa
 
 
 async def test_the_rules_in_memory_forget_who_set_them(tmp_path: Path) -> None:
-    """Everyone in a channel may ask `/why`, and the process runs for months."""
+    """Everyone in a channel may use `/why`, and the process runs for months."""
     async with opened(tmp_path / "threadline.db") as store:
         rules, policies = PolicyRules(PolicyConfig()), store.policies()
         for channel, by in (("c1", EVE), ("c2", BOB)):

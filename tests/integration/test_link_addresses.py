@@ -1,8 +1,8 @@
-"""Which addresses and spellings the reader of links connects to: of these, none.
+"""Which addresses and spellings the reader of links connects to: none of these.
 
-The reader has its strict defaults, except for ports, and a name server that reads numbers as the C
-library does. Servers wait on both loopback addresses. Each case must be refused, with the reason
-for people, before anything connects.
+The reader has its strict defaults, except for ports, and a name server that parses numbers as the C
+library does. Servers listen on both loopback addresses. Each case must be refused, with the reason
+that people read, before any connection.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PRIVATE_4, PRIVATE_6, SPELLINGS, SCHEMES = map(cases, ("ipv4", "ipv6", "hosts", 
 
 
 async def resolve(host: str) -> Sequence[IPAddress]:
-    """Numbers as the C library reads them; every other name is this machine."""
+    """Parse numbers as the C library does; resolve every other name to this machine."""
     try:
         found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
@@ -53,7 +53,7 @@ def links(ports: Sequence[int]) -> list[str]:
 
 
 async def test_no_address_and_no_spelling_is_let_through() -> None:
-    """Tried as a link, and as what a harmless name leads to. Let through: none."""
+    """Each is tried as a link, and as the address of a harmless name. None may get through."""
     let_through: list[str] = []
     tried = 0
     async with serve(reply(b"secret")) as four, serve(reply(b"secret"), host="::1") as six:
@@ -222,7 +222,7 @@ def test_a_private_host_is_exactly_the_one_that_is_listed(
 ) -> None:
     try:
         target = parse_link(link, PrivateHosts([entry]))
-    except AttachmentError:  # a name without a dot, which is not listed
+    except AttachmentError:  # an unlisted name without a dot
         assert not is_private
     else:
         assert target.is_private is is_private
@@ -261,7 +261,7 @@ async def test_a_private_host_is_read_and_its_neighbours_are_not() -> None:
 async def test_only_a_private_host_redirects_to_a_private_host(
     start: str, end: str, is_read: bool
 ) -> None:
-    """`page.test` is public here; its owner may not choose what is requested in the network."""
+    """`page.test` is public here; its owner must not choose requests inside the network."""
     answers: dict[str, bytes] = {"/end": reply(b"the page")}
     async with serve(pages(answers)) as site:
         answers["/"] = redirect(site.url("/end", end))

@@ -1,4 +1,4 @@
-"""The reader of links over real sockets: what it reads, and the words for what it cannot read."""
+"""The reader of links over real sockets: what it reads, and its words for what it cannot read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = b"<h1>Release notes</h1>"
 
 
 def pack(data: bytes) -> bytes:
-    """The same bytes in each test process, because they are part of a test's name."""
+    """Compress to the same bytes in each test process, because they are part of a test's name."""
     return gzip.compress(data, mtime=0)
 
 
@@ -71,7 +71,8 @@ async def test_a_real_server_s_compressed_chunks_are_read() -> None:
 async def test_the_request_says_who_asks_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
-    """No cookie, credential, referrer or proxy, whatever the environment and the server say."""
+    """It carries no cookie, credential, referrer or proxy, whatever the environment and the server
+    say."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("NETRC", f"{tmp_path}/netrc")
@@ -359,7 +360,7 @@ async def test_what_cannot_be_unpacked_has_a_reason(
 
 # ── slots ─────────────────────────────────────────────────────────────────────────────────────
 async def test_a_host_gets_two_requests_at_a_time_and_all_hosts_eight() -> None:
-    """The limits hold on the server, and no download is lost to them."""
+    """The limits hold on the server, and no download fails because of them."""
     running: dict[str, int] = {}
     most: dict[str, int] = {}
     release = asyncio.Event()
@@ -407,7 +408,8 @@ async def test_requests_that_wait_for_a_slow_host_do_not_hold_up_others() -> Non
 
 
 async def test_waiting_for_a_slot_does_not_count_as_the_server_s_time() -> None:
-    """The third request begins when the first two have used up their time, and has all of its."""
+    """The third request begins when the first two have used up their time, and still gets its full
+    time."""
     waiting: list[str] = []
 
     async def answer(_path: str, writer: asyncio.StreamWriter) -> None:

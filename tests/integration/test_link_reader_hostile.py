@@ -1,4 +1,5 @@
-"""Hostile servers and name servers: what the reader of links connects to, reads and holds."""
+"""Hostile servers and name servers: what the reader of links connects to, reads and keeps in
+memory."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ PAGE = b"<h1>Release notes</h1>"
 
 
 def pack(data: bytes) -> bytes:
-    """The same bytes in each test process, because they are part of a test's name."""
+    """Compress to the same bytes in each test process, because they are part of a test's name."""
     return gzip.compress(data, mtime=0)
 
 
@@ -152,7 +153,7 @@ def endless(head: bytes, piece: bytes) -> Answer:
         while True:
             writer.write(piece)
             await writer.drain()
-            await asyncio.sleep(0)  # `drain` does not give way while there is room
+            await asyncio.sleep(0)  # `drain` does not yield while there is room
 
     return answer
 
@@ -207,7 +208,7 @@ async def test_a_response_without_an_end_costs_no_more_than_twice_its_limit() ->
 
     async with serve(answer) as site:
         await fail(site, limit=1_000_000)
-    assert sent < 2_000_000 + 10_000_000  # the rest is in the buffers of sockets
+    assert sent < 2_000_000 + 10_000_000  # the rest is in socket buffers
 
 
 async def test_a_declared_length_beyond_the_limit_is_refused_without_reading() -> None:
@@ -294,7 +295,7 @@ async def test_a_compression_bomb_is_not_unpacked(
 
 # ── time ──────────────────────────────────────────────────────────────────────────────────────
 def trickle(head: bytes, piece: bytes = b"x") -> Answer:
-    """Sends a piece every few milliseconds, so that no wait for one is long."""
+    """Send a piece every few milliseconds, so that no single wait is long."""
 
     async def answer(_path: str, writer: asyncio.StreamWriter) -> None:
         writer.write(head)
@@ -408,7 +409,7 @@ Secure = tuple[Site, ssl.SSLContext, list[str | None]]
 
 @needs_openssl
 async def test_tls_is_checked_for_the_host_of_the_link(secure_site: Secure) -> None:
-    """The connection goes to an address, the certificate must be the host's."""
+    """The connection goes to an address, but the certificate must be the host's."""
     site, trusted, asked = secure_site
     found = await make_reader(tls=trusted).download(site.url("/", scheme="https"), limit=LIMIT)
     assert found.data == PAGE

@@ -1,6 +1,6 @@
 """Anthropic's Messages API, with the real client against the simulated server.
 
-`test_llm_providers` has the behavior that all providers share.
+`test_llm_providers` covers the behavior that all providers share.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ async def ask_usage(model: ChatModel, request: ChatRequest) -> Usage:
 
 
 def conversation(*texts: str, system: str = "") -> ChatRequest:
-    """A request of a user, an assistant and so on, in turns."""
+    """A request in which user and assistant alternate."""
     roles = (Role.USER, Role.ASSISTANT)
     messages = [Message(roles[n % 2], text) for n, text in enumerate(texts)]
     return ChatRequest(((Message(Role.SYSTEM, system),) if system else ()) + tuple(messages))
 
 
-# ── who asks ──────────────────────────────────────────────────────────────────────────────────
+# ── credentials ───────────────────────────────────────────────────────────────────────────────
 async def test_the_providers_key_headers_and_query_go_with_every_request(sim: ModelSim) -> None:
     provider = anthropic_provider(sim.url, "right", headers={"x-team": "a"}, query={"route": "b"})
     model = anthropic_model("sim", provider, timeouts=WIDE)
@@ -107,7 +107,8 @@ async def test_the_providers_key_headers_and_query_go_with_every_request(sim: Mo
 async def test_without_a_key_none_is_looked_for(
     sim: ModelSim, monkeypatch: pytest.MonkeyPatch, header: str | None
 ) -> None:
-    """Neither in the environment nor in files: it must not reach a server it is not for."""
+    """The client searches neither the environment nor files: a key must not reach a server that it
+    is not for."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "of-another-server")
     monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "of-another-server")
     own = {header: "gateway"} if header else {}
@@ -130,7 +131,8 @@ def plain(record: Record) -> list[tuple[str, list[str]]]:
 
 
 async def test_messages_take_the_form_that_the_api_accepts(sim: ModelSim, make: Make) -> None:
-    """Several people may write in a row; an answer may be empty, and a question a file only."""
+    """Several people may write in a row; an answer may be empty, and a question may be only a
+    file."""
     messages = (
         Message(Role.SYSTEM, "be kind"),
         Message(Role.SYSTEM, "the summary"),
@@ -164,7 +166,7 @@ REMARK = "A remark of some length about the weather in the north. " * 10
 
 
 async def test_the_prompt_and_the_newest_turns_are_breakpoints(sim: ModelSim, make: Make) -> None:
-    """A request may have four."""
+    """A request may have four breakpoints."""
     texts_ = [f"text {n}" for n in range(9)]
     await ask(make(), conversation(*texts_, system="be kind"))
     body = (await sim.last()).body
@@ -181,7 +183,7 @@ async def test_the_prompt_and_the_newest_turns_are_breakpoints(sim: ModelSim, ma
 async def test_a_growing_conversation_reads_most_of_itself_from_the_cache(
     sim: ModelSim, make: Make
 ) -> None:
-    """Over 50 turns, and every request reads all that the one before wrote."""
+    """Over 50 turns, every request reads everything that the previous one wrote."""
     model, said, usages = make(), [f"{REMARK} 0"], list[Usage]()
     for n in range(1, 51):
         usages.append(await ask_usage(model, conversation(*said, system=PROMPT)))
@@ -208,7 +210,7 @@ async def test_many_messages_between_two_turns_keep_the_cache(
 async def test_a_last_message_that_changes_costs_only_its_own_turn(
     sim: ModelSim, make: Make
 ) -> None:
-    """As after an edit, or once its file is a stub."""
+    """This happens after an edit, or when the message's file has become a stub."""
     model = make()
     said = [REMARK, "yes", f"{REMARK} with a file"]
     wrote = (await ask_usage(model, conversation(REMARK, system=PROMPT))).cache_write_tokens
@@ -239,7 +241,7 @@ async def test_a_short_prompt_is_not_cached_and_not_rejected(sim: ModelSim, make
 
 # ── effort, thinking and temperature ──────────────────────────────────────────────────────────
 async def bodies(sim: ModelSim, model: ChatModel, request: ChatRequest) -> list[dict[str, Any]]:
-    """The bodies of all requests that one question takes."""
+    """The bodies of all requests that one question causes."""
     before = len(await sim.streams())
     await ask(model, request)
     return [record.body for record in await sim.streams(before)]
@@ -256,7 +258,7 @@ async def test_effort_is_sent_with_thinking_that_shows(sim: ModelSim, make: Make
 
 @pytest.mark.parametrize("model", ["claude-sonnet-5", "claude-opus-5-5"])
 async def test_a_model_that_thinks_anyway_shows_it(sim: ModelSim, make: Make, model: str) -> None:
-    """Unasked, it would stream nothing while it thinks."""
+    """If not asked to show it, the model would stream nothing while it thinks."""
     (body,) = await bodies(sim, make(model), HELLO)
     assert body["thinking"] == {"type": "adaptive", "display": "summarized"}
 
@@ -282,7 +284,7 @@ async def test_effort_is_not_tried_where_facts_exclude_it(sim: ModelSim, make: M
 
 
 async def test_a_temperature_goes_with_the_version_that_has_it(sim: ModelSim, make: Make) -> None:
-    """In its range here, which ends at 1."""
+    """It is in this API's range, which ends at 1."""
     (body,) = await bodies(sim, make(), ChatRequest(HELLO.messages, temperature=1.5))
     assert body["temperature"] == 1.0
     assert (await sim.last()).headers["anthropic-version"] == OLDER_VERSION
@@ -321,7 +323,7 @@ async def test_a_limit_that_is_too_high_is_learned(sim: ModelSim, make: Make) ->
 async def test_older_models_need_room_for_the_answer_in_the_window(
     sim: ModelSim, make: Make
 ) -> None:
-    """Input and limit together exceed the window: a smaller limit helps."""
+    """Input and limit together exceed the window, so a smaller limit helps."""
     await sim.context(3_000)
     request = ChatRequest(
         (Message(Role.SYSTEM, PROMPT), Message(Role.USER, "hello")), max_tokens=2_000
@@ -408,7 +410,7 @@ def shown(*parts: ImagePart) -> ChatRequest:
 
 
 async def test_images_arrive_byte_for_byte_behind_their_labels(sim: ModelSim, make: Make) -> None:
-    """Also one that is sent in several pieces."""
+    """This includes an image that is sent in several pieces."""
     small, large = picture(1_000, label="page 4"), picture(3_000_000)
     model = make()
     await ask(model, shown(small, large))

@@ -90,7 +90,7 @@ async def test_the_recording_itself_is_complete(replay: Replay, model: Anthropic
 async def test_a_stream_that_ends_early_is_never_an_answer(
     replay: Replay, model: AnthropicModel
 ) -> None:
-    """Wherever it ends before the stop reason."""
+    """Wherever the stream ends before the stop reason."""
     recorded = events()
     end = next(n for n, event in enumerate(recorded) if event["type"] == "message_delta")
     for count in range(end + 1):
@@ -102,7 +102,7 @@ async def test_a_stream_that_ends_early_is_never_an_answer(
 async def test_the_end_of_a_message_without_a_stop_reason_proves_nothing(
     replay: Replay, model: AnthropicModel
 ) -> None:
-    """Gateways write it when the stream behind them breaks off."""
+    """Gateways send it when the stream behind them breaks off."""
     recorded = [event for event in events() if event["type"] != "message_delta"]
     assert recorded[-1]["type"] == "message_stop"
     for found in (recorded, [*recorded[:-1], {"type": "message_delta", "delta": {}}, recorded[-1]]):
@@ -121,9 +121,10 @@ async def test_empty_events_are_signs_of_life(replay: Replay, model: AnthropicMo
 async def test_a_malformed_event_costs_at_most_this_answer(
     replay: Replay, model: AnthropicModel, others: tuple[Any, ...]
 ) -> None:
-    """Each field dropped, null or of another type: a ModelError, or an answer from what is left.
+    """Each field dropped, null or of another type gives a ModelError, or an answer from what is
+    left.
 
-    Nothing but the texts of the recording is shown, or the text that was put in place of one.
+    Only the recording's texts are shown, or the text that replaced one of them.
     """
     survived = failed = 0
     for name, found in mutated(others):

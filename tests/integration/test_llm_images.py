@@ -89,7 +89,7 @@ def chain_of(*models: ChatModel) -> FallbackChain:
 # ── requests ──────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("size", [9, 10, 11, 196_607, 196_608, 196_609, 1_000_003])
 async def test_images_arrive_byte_for_byte(sim: ModelSim, make: Make, size: int) -> None:
-    """Also around the size of the pieces in which they are encoded."""
+    """Some images are around the size of the pieces in which they are encoded."""
     part = image(size)
     await ask(make(), question(part))
     record = await sim.last()
@@ -99,7 +99,7 @@ async def test_images_arrive_byte_for_byte(sim: ModelSim, make: Make, size: int)
 async def test_only_messages_with_images_have_an_array_as_content(
     sim: ModelSim, make: Make
 ) -> None:
-    """A label precedes its image; the text comes first."""
+    """A label precedes its image, and the text comes first."""
     first, second = image(label="page 4"), image(label="page 5")
     messages = (
         Message(Role.SYSTEM, "be kind"),
@@ -151,7 +151,7 @@ async def test_a_workaround_sends_the_images_again(sim: ModelSim, make: Make) ->
 
 
 async def test_the_event_loop_runs_while_images_are_sent(sim: ModelSim, make: Make) -> None:
-    """No step takes as long as encoding everything in one go does."""
+    """No step takes as long as encoding everything in one go."""
     model, request = make(), question(*(image(4_000_000) for _ in range(10)))
     await ask(model, question(image()))  # lazy imports
     asking = asyncio.create_task(ask(model, request))
@@ -172,7 +172,7 @@ async def test_the_event_loop_runs_while_images_are_sent(sim: ModelSim, make: Ma
 async def test_a_model_that_takes_no_images_is_remembered(
     sim: ModelSim, make: Make, form: str
 ) -> None:
-    """A text is still answered, and does not change what is known."""
+    """Text is still answered, and does not change what is known."""
     await sim.images(blind={"sim": form})
     model = make()
     assert model.sees is None
@@ -228,7 +228,7 @@ async def test_doctor_says_whether_a_model_takes_images(sim: ModelSim, make: Mak
 
 
 async def test_a_proxy_may_reject_the_body_before_it_has_come(make: Make) -> None:
-    """Reverse proxies answer 413 immediately, and read the rest."""
+    """Reverse proxies answer 413 immediately, and then read the rest."""
 
     async def reject(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -244,7 +244,7 @@ async def test_a_proxy_may_reject_the_body_before_it_has_come(make: Make) -> Non
 
 # ── chains ────────────────────────────────────────────────────────────────────────────────────
 async def test_a_chain_asks_the_model_that_sees(sim: ModelSim, make: Make) -> None:
-    """The blind one gets one request with an image, and all the others."""
+    """The model without vision gets one request with an image, and all requests without one."""
     await sim.images(blind={"sim": "openai"})
     chain, part = chain_of(make("sim"), make("sim-2")), image()
     before = len(await sim.streams())

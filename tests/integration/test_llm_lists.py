@@ -1,4 +1,4 @@
-"""What servers list: names, facts and windows, through the providers' real clients."""
+"""Servers' lists of models: names, facts and windows, through the providers' real clients."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Catalog:
 async def list_models_of(
     body: Any, kind: ProviderKind = ProviderKind.OPENAI, **others: Any
 ) -> tuple[list[str], Catalog]:
-    """What a server with this list offers."""
+    """The models offered if a server has this list."""
     async with list_server(body, **others) as server:
         catalog = Catalog(server, kind)
         try:
@@ -129,7 +129,7 @@ async def test_a_list_without_windows_still_counts() -> None:
 async def test_a_local_server_says_which_window_it_loaded(
     body: Any, others: dict[str, Any], model: str, window: int | None
 ) -> None:
-    """The model's own window would be wrong: the server cuts requests silently."""
+    """The model's own window would be wrong, because the server truncates requests silently."""
     _, catalog = await list_models_of(body, **others)
     assert catalog.facts(model).window == window
 
@@ -143,7 +143,7 @@ async def test_a_local_server_says_which_window_it_loaded(
     ],
 )  # fmt: skip
 def test_names_that_are_not_plain_text_are_dropped(name: str) -> None:
-    """So a listed name means nothing to Markdown, platforms, logs and settings."""
+    """A listed name therefore has no special meaning to Markdown, platforms, logs or settings."""
     body = {"data": [{"id": name}, {"id": "good"}]}
     assert [model.name for model in parse_list(json.dumps(body).encode())] == ["good"]
 
@@ -249,7 +249,7 @@ async def test_an_unreachable_server_lists_nothing(catalog: Catalog, server: Lis
 
 # ── choosing ──────────────────────────────────────────────────────────────────────────────────
 async def test_a_model_of_the_list_can_be_chosen(catalog: Catalog) -> None:
-    """Before the list is known, such as after a restart, an earlier choice counts."""
+    """While the list is unknown, for example after a restart, an earlier choice counts."""
     assert catalog.registry.get("it/some-model").name == "it/some-model"
     await catalog.names()
     assert catalog.registry.get("it/some-model").name == "echo"

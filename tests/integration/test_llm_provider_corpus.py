@@ -61,9 +61,11 @@ FEW = 3
 
 
 def by_provider(chosen: Sequence[Shape]) -> dict[str, list[Shape]]:
-    """Responses by the first word of their names; providers with few share the key "others".
+    """Responses by the first word of their names; providers with few responses share the key
+    "others".
 
-    A test takes all responses of one provider: a test for each costs more than the response.
+    One test takes all responses of a provider, because a test for each would cost more than the
+    response.
     """
     found: dict[str, list[Shape]] = defaultdict(list)
     for shape in chosen:
@@ -183,7 +185,7 @@ def check_workaround(shape: Shape, model: StreamingModel, requests: list[dict[st
 async def test_a_response_gives_the_documented_result(
     replay: Replay, make: Make, provider: str
 ) -> None:
-    """Sent byte by byte, and split at random."""
+    """The response is sent byte by byte, and split at random."""
     for shape in BY_PROVIDER[provider]:
         for client, split in CLIENTS[shape.api]:
             with case(f"{shape.name}, {client}, {split.__name__}"):
@@ -215,7 +217,7 @@ async def test_an_image_in_the_request_changes_no_other_failure() -> None:
 
 # ── the effect on a chain ─────────────────────────────────────────────────────────────────────
 class Recorded:
-    """A model that repeats the result of a response for every request."""
+    """A model that repeats a response's result for every request."""
 
     def __init__(self, name: str, deltas: list[Delta], error: ModelError | None) -> None:
         self.name, self._deltas, self._error = name, deltas, error

@@ -84,7 +84,7 @@ async def test_a_key_is_sent_only_if_it_is_set(sim: ModelSim, model: OpenAIModel
 async def test_the_client_ignores_environment_variables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An empty OPENAI_BASE_URL counts as not set, and a key from the environment is not used."""
+    """An empty OPENAI_BASE_URL counts as unset, and a key from the environment is not used."""
     monkeypatch.setenv("OPENAI_BASE_URL", "")
     monkeypatch.setenv("OPENAI_API_KEY", "from the environment")
     client = make_client(openai_provider(None, None))
@@ -211,7 +211,7 @@ print(sorted({str(host) for host in hosts}))
 
 async def test_the_library_contacts_no_other_host(sim: ModelSim) -> None:
     """By default, the library's first request blocks the loop while it fetches a list from its
-    makers."""
+    maker."""
     await sim.flavor("huggingface")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     process = await asyncio.create_subprocess_exec(
@@ -281,7 +281,8 @@ async def models(sim: ModelSim) -> AsyncIterator[ModelRegistry]:
 async def test_a_chain_falls_back_to_the_next_provider(
     sim: ModelSim, models: ModelRegistry, pauses: list[float]
 ) -> None:
-    """Immediately, despite a Retry-After; the log and the first delta name the models."""
+    """It falls back immediately, despite a Retry-After; the log and the first delta name the
+    models."""
     await sim.refuse("rate_limited", model="sim", retry_after=5)
     with capture_logs() as lines:
         deltas = [delta async for delta in models.get(None).stream(HELLO)]

@@ -86,7 +86,7 @@ def client_of(models: ModelRegistry, name: str) -> Any:
 
 # ── reloading ─────────────────────────────────────────────────────────────────────────────────
 async def test_a_running_answer_outlives_its_provider(sim: ModelSim, models: ModelRegistry) -> None:
-    """The connections close after the last stream; the next question goes to the default."""
+    """The connections close after the last stream; the next question goes to the default model."""
     await sim.say("one two three four", wait_at=2)
     client, chosen = client_of(models, "b/sim"), models.get("b/sim")
     before = len(await sim.streams())
@@ -137,7 +137,7 @@ async def test_an_address_that_a_library_refuses_changes_nothing(
 async def test_changed_facts_reach_a_model_whose_server_is_kept(
     sim: ModelSim, models: ModelRegistry
 ) -> None:
-    """A model that takes no effort is not asked for one."""
+    """A model without effort is not sent one."""
     client, request = client_of(models, "a/sim"), replace(HELLO, effort=Effort.LOW)
     for effort in (None, False):
         facts = {"a/sim": replace(CONFIGURED, effort=effort)}
@@ -234,7 +234,7 @@ async def test_a_chain_over_three_providers_answers_with_the_first_that_can(sim:
 
 # ── fallback models with a smaller window ─────────────────────────────────────────────────────
 async def test_a_refusal_names_the_model_that_refused(sim: ModelSim) -> None:
-    """A turn then shortens this attempt, and learns nothing about the first model."""
+    """The turn then shortens this attempt, and learns nothing about the first model."""
     chain = ("openai/sim", "openai/sim-2")
     registry = ModelRegistry(
         config(provider(sim, "openai"), chain=chain), ModelOptions(SystemClock())

@@ -140,8 +140,8 @@ async def test_nothing_is_kept_at_the_provider(sim: ModelSim, make: Make) -> Non
     assert record.authorization == "Bearer right"
 
 
-async def test_what_is_chosen_is_sent(sim: ModelSim, make: Make) -> None:
-    """A limit below the API's own is raised to it."""
+async def test_chosen_options_are_sent(sim: ModelSim, make: Make) -> None:
+    """A limit below the API's minimum is raised to it."""
     request = ChatRequest(
         HELLO.messages, max_tokens=3, temperature=0.5, effort=Effort.HIGH, cache_key="k" * 64
     )
@@ -153,7 +153,7 @@ async def test_what_is_chosen_is_sent(sim: ModelSim, make: Make) -> None:
 
 
 async def test_a_model_without_effort_gets_none(sim: ModelSim, make: Make) -> None:
-    """The operator said so, or the built-in table."""
+    """Either the operator or the built-in table says that the model has none."""
     request = ChatRequest(HELLO.messages, effort=Effort.HIGH)
     await answer(make(facts=ModelFacts(effort=False)), request)
     assert "reasoning" not in (await sim.last()).body
@@ -208,7 +208,7 @@ async def test_every_framing_gives_the_same_text(
 
 
 async def test_the_last_event_may_be_large(sim: ModelSim, make: Make) -> None:
-    """It repeats the answer and the instructions, here in escapes of six bytes for a character."""
+    """It repeats the answer and the instructions, here with escapes of six bytes per character."""
     await sim.dialect(ascii=True)
     await sim.say(["漢字" * 40_000], rate=0)
     request = ChatRequest((Message(Role.SYSTEM, "漢字" * 60_000), HELLO.messages[-1]))
@@ -219,7 +219,7 @@ async def test_the_last_event_may_be_large(sim: ModelSim, make: Make) -> None:
 
 # ── images ────────────────────────────────────────────────────────────────────────────────────
 async def test_images_arrive_byte_for_byte(sim: ModelSim, make: Make) -> None:
-    """In the message that has them, after its text."""
+    """They are in the message that contains them, after its text."""
     request = ChatRequest((Message(Role.USER, "what is this?", parts=(IMAGE,)),))
     model = make()
     await answer(model, request)
@@ -243,7 +243,8 @@ async def test_a_model_that_takes_no_images_is_recognized(sim: ModelSim, make: M
 async def learn(
     sim: ModelSim, model: OpenAIResponsesModel, request: ChatRequest
 ) -> tuple[list[str], dict[str, Any]]:
-    """The workarounds of one question, and the request of the next one, which needs none."""
+    """The workarounds learned from one question, and the next question's request, which needs
+    none."""
     with capture_logs() as lines:
         assert text(await answer(model, request))
     before = len(await sim.streams())
@@ -319,7 +320,8 @@ async def test_a_server_that_does_not_stream_is_asked_for_the_whole_answer(
 
 
 async def test_storing_is_never_given_up(sim: ModelSim, make: Make) -> None:
-    """A server that rejects the parameter is not asked without it: it might store the answer."""
+    """A server that rejects the parameter is not asked without it, because it might store the
+    answer."""
     body = {"error": {"message": "Unknown parameter: 'store'.", "param": "store"}}
     await sim.script(Answer(status=400, body=body))
     before = len(await sim.streams())
@@ -398,7 +400,7 @@ async def test_a_missing_server_is_unreachable(make: Make) -> None:
 async def test_a_chat_completions_server_without_this_api_is_the_wrong_address(
     sim: ModelSim, make: Make
 ) -> None:
-    """The answer of llama.cpp and others to an unknown path."""
+    """llama.cpp and others respond this way to an unknown path."""
     await sim.script(Answer(status=404, body={"error": {"code": 404, "message": "File Not Found"}}))
     assert type((await fail(make()))[1]) is WrongAddress
 
@@ -493,7 +495,7 @@ QUESTION = (
 async def converse(
     sim: ModelSim, model: OpenAIResponsesModel, system: Callable[[int], str]
 ) -> list[Usage]:
-    """The counts of each turn of a conversation that grows, with 20 seconds between the turns."""
+    """The counts of each turn in a growing conversation, with 20 seconds between turns."""
     messages: list[Message] = []
     usages: list[Usage] = []
     for turn in range(TURNS):
@@ -525,7 +527,7 @@ async def test_a_growing_conversation_hits_the_prompt_cache(sim: ModelSim, make:
 
 
 async def test_the_cache_forgets_after_some_minutes(sim: ModelSim, make: Make) -> None:
-    """And a short request is never cached."""
+    """A short request is never cached."""
     long = ChatRequest((Message(Role.USER, QUESTION * 80),), cache_key="k")
     model = make()
 

@@ -40,7 +40,7 @@ def chain_at(url: str, **settings: str) -> ChatModel:
 
 
 async def test_the_first_question_after_the_server_starts_is_answered() -> None:
-    """Earlier questions failed with the address, and did not open the breaker."""
+    """Earlier questions failed with the address in the message, and did not open the breaker."""
     port, replay = free_port(), Replay()
     model = chain_at(f"http://127.0.0.1:{port}/v1")
     failed = await asyncio.gather(
@@ -97,7 +97,8 @@ async def slow_server(
 
 
 async def test_signs_of_life_extend_the_wait_for_the_first_token() -> None:
-    """Comments arrive for longer than the limit; one notice tells people that the model loads."""
+    """Comments keep arriving beyond the limit; one notice tells people that the model is
+    loading."""
     timeouts = StreamTimeouts(first_token=1.5, between_tokens=20.0, loading=20.0)
     async with slow_server(timeouts, count=8, pause=0.25, filler=b": keep-alive\n\n") as model:
         deltas = [delta async for delta in model.stream(HELLO)]

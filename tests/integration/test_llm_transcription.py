@@ -82,7 +82,7 @@ async def fail(transcriber: RemoteTranscriber, data: bytes = OGG) -> AttachmentE
 
 # ── transcripts ───────────────────────────────────────────────────────────────────────────────
 async def test_a_recording_arrives_byte_for_byte(sim: ModelSim, make: Make) -> None:
-    """Its name is ours: servers need the ending, and not what people called the file."""
+    """We choose its name: servers need the extension, not the name that people gave the file."""
     data = OGG + os.urandom(300_000)
     text = await make().transcribe("../ Max' secret.ogg", "audio/ogg; codecs=opus", data)
     assert text == "Hello from a recording."
@@ -94,7 +94,7 @@ async def test_a_recording_arrives_byte_for_byte(sim: ModelSim, make: Make) -> N
 
 
 async def test_only_whisper_is_asked_for_segments(sim: ModelSim) -> None:
-    """A server that rejects the format is asked for the text alone, from then on."""
+    """A server that rejects the format is asked only for the text from then on."""
     provider = openai_provider(sim.base_url, None)
     whisper = openai_transcriber(provider, "whisper-1")
     other = openai_transcriber(provider, "gpt-4o-transcribe")

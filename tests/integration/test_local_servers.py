@@ -1,4 +1,5 @@
-"""The offer of a model server on this machine, in a real process, and what `doctor` says of one."""
+"""The offer of a model server on this machine, in a real process, and `doctor`'s report about
+one."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ async def ollama() -> AsyncIterator[ListServer]:
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine may need longer than people are to wait."""
+    """A busy machine may need longer than people should wait."""
     monkeypatch.setattr("bot.llm.local_servers.ANSWER_SECONDS", 60.0)
     monkeypatch.setattr("bot.llm.model_list.ANSWER_SECONDS", 60.0)
 
@@ -92,7 +93,7 @@ def test_the_well_known_servers_and_their_limit() -> None:
 
 # ── in a process ──────────────────────────────────────────────────────────────────────────────
 async def run_chat(folder: Path, port: int, **environ: str) -> tuple[str, str]:
-    """What a question in a pipe prints, and what it prints beside that."""
+    """Run a chat with one question; returns its stdout and stderr."""
     known = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
@@ -110,7 +111,8 @@ async def run_chat(folder: Path, port: int, **environ: str) -> tuple[str, str]:
 async def test_a_start_without_a_model_offers_the_server(
     tmp_path: Path, ollama: ListServer
 ) -> None:
-    """Beside the answer, directly although there is a proxy; the demo answers as before."""
+    """The offer goes to stderr, and the server is asked directly despite a proxy; the demo still
+    answers."""
     said, beside = await run_chat(tmp_path, ollama.port)
     assert "hello" in said and OFFER not in said
     assert beside == f"{OFFER}\n"
@@ -159,7 +161,7 @@ async def test_doctor_lists_what_a_server_offers(tmp_path: Path, ollama: ListSer
 async def test_doctor_names_the_window_that_a_local_server_loaded(
     tmp_path: Path, ollama: ListServer
 ) -> None:
-    """4,096 tokens are Ollama's default on small machines, and it cuts what is longer."""
+    """4,096 tokens are Ollama's default on small machines, and it truncates longer requests."""
     environ = {"LLM": "openai/llama3.1:8b", "OPENAI_BASE_URL": ollama.url}
     (finding,) = await findings(tmp_path, **environ)
     assert finding.verdict is Verdict.OK and "window has 4,096 tokens" in finding.detail

@@ -37,7 +37,7 @@ async def model() -> AsyncIterator[ModelSim]:
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    """Answers are echoes."""
+    """A site that echoes questions."""
     async with serving(tmp_path, METRICS_TOKEN=TOKEN) as site:
         yield site
 
@@ -76,11 +76,11 @@ async def ask(site: Site, text: str, status: int = 200) -> None:
 
 
 async def test_metrics_need_their_token(site: Site) -> None:
-    """A token of the page is not one of them."""
+    """A token of the page does not count as one."""
     for headers in ({}, {"Authorization": "Bearer wrong-token-of-16"}, {"Authorization": TOKEN}):
         status, kind, _ = await get(site, "/metrics", **headers)
         assert (status, kind) == (401, "application/json")
-    # Prometheus asks under any name: the token is what guards them.
+    # Prometheus may use any host name, since the token is what guards the metrics.
     status, kind, body = await get(site, "/metrics", **OPERATOR, Host="threadline.internal")
     assert status == 200 and kind.startswith("text/plain") and "threadline_info{" in body
     asked = "application/openmetrics-text;version=1.0.0"
@@ -97,7 +97,7 @@ async def test_without_a_token_there_are_no_metrics(tmp_path: Path) -> None:
 async def test_an_answer_is_counted_at_every_boundary(
     site_with_model: Site, model: ModelSim
 ) -> None:
-    """Turn, first text, tokens, store, events; a failed one with its reason."""
+    """Turn, first text, tokens, store and events; a failed turn with its reason."""
     site = site_with_model
     await model.say("All is well.")
     await ask(site, "Are you well?")
@@ -109,7 +109,7 @@ async def test_an_answer_is_counted_at_every_boundary(
         turns = found["threadline_turns_total"]
         if turns["answered", "web"] != 1 or turns["failed", "web"] != 1:
             return None
-        # What the database says may be a second old.
+        # Figures from the database may be a second old.
         return found if sum(found["threadline_turns"].values()) == 0 else None
 
     found = await until(find_both_ended)
@@ -135,7 +135,8 @@ async def test_an_answer_is_counted_at_every_boundary(
 async def test_a_waiting_question_has_an_age_and_a_silent_model_a_slot(
     site_with_model: Site, model: ModelSim
 ) -> None:
-    """Nothing of the reply is visible while the model is silent, so its question waits."""
+    """Nothing of the reply is visible while the model is silent, so its question counts as
+    waiting."""
     site = site_with_model
     await model.say("At last.", wait_at=0)
     async with site.person() as person:
@@ -157,7 +158,7 @@ async def test_a_waiting_question_has_an_age_and_a_silent_model_a_slot(
 
 
 async def test_no_label_has_an_id_or_a_name(site: Site) -> None:
-    """Neither people nor conversations are in the metrics, however they are named."""
+    """No metric contains people or conversations, whatever their names."""
     async with site.person() as person:
         conversation = (await person.post("/conversation"))["id"]
         await person.post("/api/chat", {"prompt": "hello", "name": "Quarterly Numbers"})
@@ -203,14 +204,15 @@ async def test_readyz_says_no_as_soon_as_the_bot_drains(site: Site) -> None:
     status, body = await ready()
     assert status == 503 and body["draining"] is True
     assert body["not_ready"] == ["The bot finishes running answers and starts no new ones."]
-    assert (await get(site, "/healthz"))[0] == 200  # it lives: no one should kill it
+    assert (await get(site, "/healthz"))[0] == 200  # it is alive, so nothing should kill it
     assert (await scrape(site))["threadline_draining"][()] == 1
 
 
 async def test_livez_says_no_only_for_what_a_restart_repairs(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not while the bot drains or waits; under the address of a pod, too."""
+    """It does not say no while the bot drains or waits; the probe also works under a pod's
+    address."""
     site.monitoring.begin_draining()
     status, _, body = await get(site, "/livez", Host="10.1.2.3:8080")
     assert (status, json.loads(body)) == (200, {"alive": True})
@@ -236,8 +238,9 @@ async def test_probes_answer_only_get_and_head(site: Site) -> None:
                 assert response.status == 200
 
 
-async def test_an_own_port_serves_metrics_and_probes_only(tmp_path: Path) -> None:
-    """Without a token on loopback only, and not under the name of a page that was rebound to it."""
+async def test_a_separate_port_serves_only_metrics_and_probes(tmp_path: Path) -> None:
+    """It needs no token on loopback, but refuses a page's host name that was rebound to
+    loopback."""
     port = free_port()
     environ = {"METRICS_PORT": str(port), "METRICS_HOST": "127.0.0.1"}
     async with serving(tmp_path, **environ) as site:
@@ -260,7 +263,7 @@ async def test_an_own_port_serves_metrics_and_probes_only(tmp_path: Path) -> Non
 
 
 async def test_a_taken_port_for_metrics_is_named_and_costs_only_the_metrics(tmp_path: Path) -> None:
-    """As when a process is started beside the one that it replaces."""
+    """The port is taken, for example, when a process starts beside the one that it replaces."""
     async with serving(tmp_path, METRICS_TOKEN=TOKEN) as site:
         environ = {"METRICS_PORT": str(site.port)}
         component = build_metrics_component(load(environ, None), site.monitoring, SystemClock())

@@ -37,11 +37,11 @@ from tests.support.content_kit import content_of
 from tests.support.core_kit import FakeAdapter
 from tests.support.store_kit import BEN, answer_next, claim_next, key, look, opened, said
 
-HOUR = 3_600.0  # the longest that a missed question is answered, in seconds
+HOUR = 3_600.0  # the most seconds after which a missed question is still answered
 
 
 class RecordingScheduler:
-    """A scheduler that records which conversations it is to wake."""
+    """A scheduler that records which conversations it is asked to wake."""
 
     def __init__(self) -> None:
         self.conversations: list[int] = []
@@ -62,7 +62,7 @@ class RecordingCommands:
 
 
 class RecordingEdits:
-    """An edit handler that records the edits of known messages."""
+    """An edit handler that records edits of known messages."""
 
     def __init__(self) -> None:
         self.known: list[tuple[str, float]] = []
@@ -138,7 +138,7 @@ async def test_a_missed_message_that_is_stored_already_changes_nothing(core: Cor
 
 
 async def test_a_stored_message_that_is_read_with_another_text_counts_as_edited(core: Core) -> None:
-    """A message that is read for the first time is new, even if it was edited before."""
+    """A message read for the first time is new, even if it was edited before."""
     await core.inbox.receive(asked(1, "wyh?"))
     changed = replace(asked(1, "why?"), edited_at=5.0)
     new = replace(asked(2, "and how?"), edited_at=6.0)
@@ -158,8 +158,9 @@ async def test_missed_messages_in_threads_without_a_conversation_are_not_stored(
     assert [row[2] for row in core.rows()] == ["the bot!", "go on"]
 
 
-async def test_what_people_said_before_they_called_the_bot_is_no_question(core: Core) -> None:
-    """A second read finds it, where the mention's read of the thread had failed."""
+async def test_messages_before_the_first_mention_are_no_questions(core: Core) -> None:
+    """A second read finds the messages that the mention's own read of the thread had failed to
+    get."""
     await core.inbox.receive(asked(2, "the bot!", address=Address.MENTION))
     await core.inbox.missed(
         [
@@ -174,7 +175,7 @@ async def test_what_people_said_before_they_called_the_bot_is_no_question(core: 
 async def test_a_question_that_came_too_early_is_not_accepted_when_it_is_read_again(
     core: Core,
 ) -> None:
-    """Its author was told to ask again, maybe by another process."""
+    """Its author was asked to send it again, perhaps by another process."""
     policy = PolicyRules(PolicyConfig(PolicyValues(limits=Limits(questions_per_minute=1))))
 
     async def none_elsewhere() -> Sequence[CountedQuestion]:
@@ -187,7 +188,7 @@ async def test_a_question_that_came_too_early_is_not_accepted_when_it_is_read_ag
         await gate.accept(question, partial(core.store.accept, question))
     await core.inbox.missed([asked(1, "q1"), asked(2, "q2")])
     assert [row[2] for row in core.rows()] == ["q1"]
-    await core.store.keep_out(asked(1, "q1").source)  # a stored one is not affected
+    await core.store.keep_out(asked(1, "q1").source)  # a stored question is not affected
     await core.inbox.missed([asked(1, "q1")])
     assert [row[2] for row in core.rows()] == ["q1"]
 
@@ -219,7 +220,7 @@ async def test_missed_commands_run_once_between_their_neighbors(core: Core) -> N
 
 
 async def test_a_missed_command_is_ignored_if_a_later_message_is_stored(core: Core) -> None:
-    """A live question was accepted before the reset that precedes it was read."""
+    """A live question was accepted before the read found the reset that precedes it."""
     await core.inbox.receive(asked(1, "q1"))
     await core.inbox.receive(asked(9, "live"))
     await core.inbox.missed([asked(5, "reset")])

@@ -1,4 +1,4 @@
-"""Ten mistakes of the first hour: each ends in one sentence that says what to do."""
+"""Ten mistakes people make in the first hour: each ends in one sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHECK = ("config", "check")
 
 
 async def run_bot(folder: Path, *words: str, **environ: str) -> tuple[int, str]:
-    """The exit code and everything that was printed."""
+    """The exit code and everything printed."""
     code, out, errors = await command(*words, folder=folder, environ=environ)
     said = out + errors
     assert "Traceback" not in said and " object at 0x" not in said
@@ -28,11 +28,11 @@ async def run_bot(folder: Path, *words: str, **environ: str) -> tuple[int, str]:
 
 @pytest.fixture
 def web_server() -> Iterator[int]:
-    """The port of a plain web server, which is no model server."""
+    """The port of a plain web server, which is not a model server."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -102,12 +102,12 @@ async def test_ollama_does_not_run(tmp_path: Path) -> None:
     assert code == 1 and f"Nothing answers at {address}: is the server running?" in said
     assert "[warning" not in said
     code, said = await run_bot(tmp_path, "chat", "hello?", LLM="ollama/llama3.1")
-    [line] = said.splitlines()  # a sentence, and no lines of the log around it
+    [line] = said.splitlines()  # a sentence, with no log lines around it
     assert code == 1 and f"The model cannot be reached at `{address}`" in line
 
 
 async def test_a_wrong_base_address(tmp_path: Path, web_server: int) -> None:
-    """Without its scheme, without /v1, and of a program that is no model server."""
+    """An address without its scheme, one without /v1, and one where another program listens."""
     code, said = await run_bot(tmp_path, *CHECK, LLM="openai/x", OPENAI_BASE_URL="localhost:80")
     assert code == 2 and "OPENAI_BASE_URL: this is not an address: write" in said
     async with list_server(lists.OLLAMA) as server:
@@ -147,7 +147,7 @@ async def test_a_model_that_the_server_does_not_have(tmp_path: Path) -> None:
 
 
 async def test_a_failure_that_only_the_provider_explains(tmp_path: Path) -> None:
-    """`doctor` names the way to the provider's own words, and that way leads there."""
+    """`doctor` says where to find the provider's own words, and they are there."""
     async with ModelSim() as model:
         body = {"error": {"message": "the moon is full"}}
         await model.call("fault", match="POST /v1/chat", times=99, status=400, body=body)

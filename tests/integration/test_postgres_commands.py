@@ -1,4 +1,4 @@
-"""The commands of the operator on PostgreSQL, also beside a running bot."""
+"""The operator's commands on PostgreSQL, with and without a running bot."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Several processes on one PostgreSQL database: what SQLite's single writer gives stays true.
+"""Several processes on one PostgreSQL database: what SQLite's single writer guarantees stays true.
 
-Each store here has separate connections, as a process has.
+Each store here has separate connections, as a process does.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class World:
     stores: list[SqlStore]
 
     async def together(self, *calls: Callable[[SqlStore], Awaitable[object]]) -> list[object]:
-        """Run the calls at the same time, spread over the processes."""
+        """Make the calls concurrently, spread over the processes."""
         started = (
             call(self.stores[number % len(self.stores)]) for number, call in enumerate(calls)
         )
@@ -80,7 +80,7 @@ async def test_first_messages_from_many_processes_begin_one_conversation(world: 
 
 
 async def test_a_deletion_at_the_same_time_as_its_message_is_not_lost(world: World) -> None:
-    """Whichever comes first: the text is not in the database afterwards."""
+    """Whichever comes first, the text is not in the database afterwards."""
     for number in range(40):
         where = key(f"t{number}")
         await world.together(
@@ -104,7 +104,7 @@ async def test_a_page_that_is_deleted_while_it_is_recorded_is_taken_back(world: 
         )
         again = await claim_next(first, accepted.conversation)
         assert again.fence.attempt > claim.fence.attempt
-        assert again.result is not None  # taken back: shows nothing
+        assert again.result is not None  # taken back: nothing is shown
         assert not again.result.display
 
 
@@ -126,7 +126,8 @@ async def test_a_claim_makes_the_fences_of_all_others_stale(world: World) -> Non
 
 
 async def test_a_claim_of_a_conversation_that_is_just_beginning_runs_alone(world: World) -> None:
-    """By a row id that someone guessed: the conversation has no lock when the claim looks."""
+    """The claim uses a guessed row id, and the conversation has no lock yet when the claim
+    looks."""
     for number in range(30):
         await world.together(
             *[lambda store, n=number: store.claim(n + 1)] * 2,
@@ -178,7 +179,7 @@ async def test_bytes_stay_while_any_message_has_them(world: World) -> None:
 
 
 async def test_files_in_any_order_do_not_wait_for_each_other(world: World) -> None:
-    """A cycle of waits costs a second: PostgreSQL looks for one after that time."""
+    """A cycle of waits costs a second, after which PostgreSQL looks for one."""
     files = [
         IncomingAttachment(name=f"{n}.txt", data=b"%d" % n, identity=f"F{n}") for n in range(6)
     ]
@@ -217,7 +218,7 @@ async def test_large_downloads_of_one_file_by_many_processes_are_whole(world: Wo
 
 
 async def test_messages_of_a_conversation_commit_in_the_order_of_their_ids(world: World) -> None:
-    """A reader that has seen a message will not find an older one later."""
+    """A reader that has seen a message never finds an older one later."""
     await world.stores[0].accept(said(0))
     done = asyncio.Event()
 
@@ -243,7 +244,7 @@ async def test_messages_of_a_conversation_commit_in_the_order_of_their_ids(world
 async def test_random_transitions_of_many_processes_keep_the_invariants(
     world: World, seed: int
 ) -> None:
-    """No call fails but for a stale fence; `check` looks at the rows afterwards."""
+    """No call fails except for a stale fence; `check` examines the rows afterwards."""
     chance = random.Random(seed)
     numbers = iter(range(10_000))
 

@@ -64,7 +64,7 @@ async def test_a_failover_loses_nothing_that_was_acknowledged() -> None:
                 for number in range(10):
                     await store.accept(said(number, where=key(f"t{number}")))
                 primary.stop(signal.SIGQUIT)
-                with pytest.raises(StoreUnavailable):  # no server takes writes
+                with pytest.raises(StoreUnavailable):  # no server accepts writes
                     await store.accept(said(99))
                 standby.run("SELECT pg_promote(wait => true)")
                 found = [await store.accept(said(n, where=key(f"t{n}"))) for n in range(11)]
@@ -102,7 +102,7 @@ async def test_a_full_disk_is_reported_until_there_is_room() -> None:
                         file.write(b"\0" * 4_096)
                 with pytest.raises(StoreUnavailable, match="the disk is full"):
                     for number in range(2, 200):
-                        text = os.urandom(8_000).hex()  # a page that cannot be compressed
+                        text = os.urandom(8_000).hex()  # an incompressible page
                         await store.accept(said(number, text))
                 assert not store.health().ok
                 filler.unlink()

@@ -1,4 +1,5 @@
-"""PostgreSQL that restarts, freezes, refuses or loses connections: a real server, real sockets."""
+"""PostgreSQL that restarts, freezes, or refuses or loses connections: a real server, real
+sockets."""
 
 from __future__ import annotations
 
@@ -42,10 +43,10 @@ QUICK = Limits(statement=5.0, lock=0.2, idle=1.0, call=10.0)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    """A server of this module alone: its tests break it."""
+    """A server for this module alone, whose tests break it."""
     if binaries() is None:
         pytest.skip(MISSING)
-    # It is killed, the machine is not. It has room for about 1,000 locks.
+    # The server is killed, never the machine. It has room for about 1,000 locks.
     settings = {
         "synchronous_commit": "on",
         "max_connections": "60",
@@ -106,7 +107,8 @@ async def test_a_transaction_that_lost_its_connection_runs_again(behind_proxy: P
 
 
 async def test_a_commit_without_an_answer_is_looked_up(behind_proxy: Proxied) -> None:
-    """The server executed it: the caller gets the result, not an error, and nothing twice."""
+    """The server executed it, so the caller gets the result instead of an error, and nothing
+    happens twice."""
     accepted = await behind_proxy.store.accept(said(1))
     claim = await claim_next(behind_proxy.store, accepted.conversation)
     behind_proxy.proxy.cut_after = b"COMMIT"
@@ -139,7 +141,8 @@ async def test_another_of_several_hosts_is_used(server: PostgresServer, database
 
 
 async def test_nothing_depends_on_a_session(server: PostgresServer, database: str) -> None:
-    """As behind PgBouncer in transaction mode: no prepared statement, setting or lock stays."""
+    """No prepared statement, setting or lock persists, as required behind PgBouncer in transaction
+    mode."""
     target = Server.parse(server.url(database), prepares=False)
     async with PostgresStore.open(target, clock=SystemClock(), connections=3) as store:
         for number in range(8):
@@ -157,7 +160,7 @@ async def test_nothing_depends_on_a_session(server: PostgresServer, database: st
 async def test_a_newer_release_may_add_columns_while_this_one_runs(
     store: PostgresStore, server: PostgresServer, database: str
 ) -> None:
-    """Statements that were prepared for the tables as they were are prepared again."""
+    """Statements prepared for the old tables are prepared again."""
     for number in range(10):
         accepted = await store.accept(said(number, where=key(f"t{number}")))
         await answer_next(store, accepted.conversation)
@@ -173,7 +176,7 @@ async def test_a_newer_release_may_add_columns_while_this_one_runs(
 async def test_a_conversation_with_thousands_of_files_can_be_deleted(
     store: PostgresStore, server: PostgresServer, database: str
 ) -> None:
-    """PostgreSQL has room for a limited number of locks, which all transactions share."""
+    """PostgreSQL has room for a limited number of locks, shared by all transactions."""
     await store.accept(said(1))
     server.run(
         "INSERT INTO files (digest, size, is_staged, created_at)"
@@ -195,7 +198,7 @@ async def test_a_conversation_with_thousands_of_files_can_be_deleted(
 async def test_files_are_read_during_a_vacuum(
     store: PostgresStore, server: PostgresServer, database: str
 ) -> None:
-    """On a large database it takes minutes."""
+    """On a large database, a vacuum takes minutes."""
     with psycopg.connect(server.url(database)) as other:
         other.execute("LOCK TABLE audit IN SHARE UPDATE EXCLUSIVE MODE")
         vacuum = asyncio.create_task(store.privacy().overwrite())
@@ -211,7 +214,7 @@ async def test_files_are_read_during_a_vacuum(
 async def test_an_erasure_delays_only_its_conversation(
     store: PostgresStore, server: PostgresServer, database: str
 ) -> None:
-    """One of thousands of messages takes seconds."""
+    """Erasing a conversation of thousands of messages takes seconds."""
     await store.accept(said(1))
     with psycopg.connect(server.url(database)) as other:
         other.execute("SELECT 1 FROM messages WHERE conversation_id = 1 FOR UPDATE")
@@ -224,7 +227,7 @@ async def test_an_erasure_delays_only_its_conversation(
     assert (await erasure).erased.messages == 1
 
 
-# ── limits in time ────────────────────────────────────────────────────────────────────────────
+# ── time limits ───────────────────────────────────────────────────────────────────────────────
 async def test_a_frozen_server_does_not_hold_a_caller(
     server: PostgresServer, database: str
 ) -> None:
@@ -255,7 +258,7 @@ async def test_a_lock_that_another_program_holds_is_reported(
 async def test_a_process_that_stops_inside_a_transaction_loses_its_locks(
     store: PostgresStore, server: PostgresServer, database: str
 ) -> None:
-    """As with SIGSTOP: the server ends the transaction, and others continue."""
+    """The process hangs, as after SIGSTOP; the server ends its transaction, and others continue."""
     stopped, resume = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
@@ -278,12 +281,12 @@ async def test_a_process_that_stops_inside_a_transaction_loses_its_locks(
                     continue
         stopped.clear()
         resume.set()
-        await zombie  # it ran again, from its beginning
+        await zombie  # it ran again, from the beginning
 
 
 # ── the server ────────────────────────────────────────────────────────────────────────────────
 async def test_a_restart_of_the_server_is_survived(server: PostgresServer, database: str) -> None:
-    """Every message that was acknowledged is there; the failure ends with the restart."""
+    """Every acknowledged message is still there, and the failure ends with the restart."""
     clock = ManualClock()
     parsed = Server.parse(server.url(database))
     async with PostgresStore.open(parsed, clock=clock, limits=QUICK) as store:

@@ -19,7 +19,7 @@ PROCESSES = 3
     [(100, 0), *(pytest.param(4_000, 10 * n, marks=pytest.mark.soak) for n in range(1, 6))],
 )
 def test_every_operation_at_the_same_time(postgres: SharedServer, steps: int, seed: int) -> None:
-    """No call fails, nothing waits in a cycle, and the rows contradict nothing."""
+    """No call fails, nothing waits in a cycle, and the rows are consistent."""
     with postgres.database() as url:
         place = PostgresPlace(url)
         command = [sys.executable, "-m", "tests.support.store_hammer", url, str(steps)]

@@ -1,7 +1,7 @@
-"""Every transaction takes its locks in one order, and changes shared rows with their locks.
+"""Every transaction takes its locks in one order, and changes shared rows only under their locks.
 
-So two transactions never wait for each other (docs/postgresql.md). A deadlock needs luck to be
-seen; a wrong order does not.
+Two transactions therefore never wait for each other (docs/postgresql.md). A deadlock is only
+observed by luck; a wrong order always is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.support.store_kit import ANN, PostgresPlace, key, opened
 T = TypeVar("T")
 
 STEPS = 400
-NEEDED = {  # what changes rows of a table has one of these locks
+NEEDED = {  # statements that change rows of a table need one of these locks
     "budget_sums": {"budget"},
     "watermarks": {"watermarks"},
     "conversations": {"conversation"},
@@ -51,23 +51,24 @@ _LOCKED = re.compile(r"hashtextextended\((?:E'(?P<name>[^']+)'|'(?P<kind>\w+)/'|
 
 @dataclass
 class Transaction:
-    """The locks that one transaction has taken, as their kinds' places in ORDER, and names."""
+    """The locks that one transaction has taken: their kinds' positions in ORDER, and their
+    names."""
 
     held: list[tuple[int, str]] = field(default_factory=list)
 
     def take(self, kind: str, name: str) -> None:
-        """Take a lock; `name` is "" where PostgreSQL looks it up."""
+        """Take a lock; `name` is "" where PostgreSQL finds it."""
         lock = ORDER.index(kind), name
         assert lock in self.held or not self.held or lock >= max(self.held), (lock, self.held)
         self.held.append(lock)
 
     def take_all(self, names: Iterable[str]) -> None:
-        """Take locks by their names."""
+        """Take several locks by name."""
         for name in names:
             self.take(name.split("/")[0], name)
 
     def write(self, sql: str) -> None:
-        """A statement is executed."""
+        """Record the execution of a statement."""
         written = _WRITTEN.match(sql)
         needed = NEEDED.get(written[1], set()) if written else set()
         assert not needed or needed & self.kinds, (sql, self.held)
@@ -104,10 +105,11 @@ class CheckedSession:
 
 
 class CheckedWriter(transactions.Writer):
-    """Runs transactions as the store does, and checks each that runs beside others."""
+    """Runs transactions as the store does, and checks each one that runs concurrently with
+    others."""
 
     seen: ClassVar[set[str]] = set()
-    """The kinds of locks that were needed by now."""
+    """The kinds of locks needed so far."""
 
     async def run(self, transaction: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
         """See `Writer`."""
@@ -151,7 +153,7 @@ async def test_locks_are_taken_in_one_order(
 async def test_a_request_ends_with_the_locks_of_what_it_has_reserved(
     postgres: SharedServer,
 ) -> None:
-    """Also of a budget that was removed from the settings in the meantime."""
+    """They include the lock of a budget that was removed from the settings in the meantime."""
     [line, other] = [BudgetLine(each, each.name, PeriodSpan("2026-11", 0.0)) for each in BUDGETS]
     name = lock_name(line.budget.name, line.account, line.period.name)
     with postgres.database() as url:

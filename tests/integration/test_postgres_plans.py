@@ -1,4 +1,4 @@
-"""PostgreSQL's plans with many rows: statements that run often read no table as a whole."""
+"""PostgreSQL's plans with many rows: frequent statements never read a whole table."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _LARGE = re.compile(
     r"|usage_by_day|budget_sums|commands|feedback|shares|share_messages|personal_defaults)\b"
 )
 
-# 2,000 conversations of ten messages. Triggers are off: they would take most of the time.
+# 2,000 conversations of ten messages. Triggers are off, because they would take most of the time.
 _FILL = """
 SET LOCAL session_replication_role = replica;
 INSERT INTO conversations (platform, workspace, channel, thread, name, visibility, began_by_id,
@@ -109,7 +109,7 @@ SET LOCAL session_replication_role = origin;
 
 
 class Explaining(Session):
-    """Asks for the plan of each statement before it runs it."""
+    """Asks for the plan of each statement before running it."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         super().__init__(connection)
@@ -173,7 +173,8 @@ _OFTEN: tuple[Callable[[Database], object], ...] = (
 
 
 def _answer(db: Database) -> None:
-    """What a question needs, from its message to the end; then it is edited and deleted."""
+    """Run everything that a question needs, from its message to the end; then edit and delete
+    it."""
     accepted = erasures.accept(db, 1.0, said(1), [said(0)])
     claim = turns.claim(db, 1.0, accepted.conversation or 0, "p1")
     assert claim is not None

@@ -1,4 +1,5 @@
-"""A person is gone from PostgreSQL's rows, and a restored backup does not bring them back."""
+"""An erased person is gone from PostgreSQL's rows, and a restored backup does not bring them
+back."""
 
 from __future__ import annotations
 
@@ -65,7 +66,7 @@ async def test_nothing_of_a_person_is_left_in_the_rows(place: PostgresPlace) -> 
 async def test_a_restored_backup_does_not_bring_the_person_back(
     place: PostgresPlace, tmp_path: Path
 ) -> None:
-    """With the commands of docs/postgresql.md."""
+    """Uses the commands of docs/postgresql.md."""
     async with opened(place) as store:
         await Filler(store).fill(8)
         run("pg_dump", "--format=custom", f"--file={tmp_path}/backup", place.url)
@@ -101,7 +102,7 @@ async def test_a_copy_of_the_list_outlives_the_database(
         other = PostgresPlace(url)
         change(
             other, "UPDATE threadline_erased.salt SET salt = 'ff'"
-        )  # the tests' copies share one
+        )  # the test databases share one
         async with opened(other) as store:
             await store.privacy().list_erasure(EVERY)
         with pytest.raises(StoreError, match="of another database"):

@@ -49,7 +49,7 @@ class Scratch(Session):
         return super().execute(_TRANSACTIONS.get(sql, sql), parameters)
 
     def close(self) -> None:
-        """Forget everything."""
+        """Discard everything."""
         self.raw.execute("ROLLBACK")
 
 
@@ -110,7 +110,7 @@ def test_the_books_equal_the_sum_of_all_requests(
 
 
 class OnPostgres(transitions.Transitions):
-    """The state machine of all transitions."""
+    """The state machine of all transitions, on PostgreSQL."""
 
     connection: ClassVar[psycopg.Connection[Any]]
 

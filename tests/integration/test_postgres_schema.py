@@ -1,4 +1,4 @@
-"""Both kinds of database have the same schema: compared by what they say about themselves."""
+"""Both kinds of database have the same schema, according to their own catalogs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TYPES = {
 
 
 def test_later_migrations_exist_for_both() -> None:
-    """One ledger: a number and a name mean the same change on either."""
+    """There is one ledger: a number and a name mean the same change on both."""
     sqlite = [each.name for each in load(MIGRATIONS)[FIRST:]]
     assert [each.name for each in load(POSTGRES_MIGRATIONS, first=FIRST)[1:]] == sqlite
 
@@ -42,8 +42,8 @@ def place(postgres: SharedServer) -> Any:
 
 
 def test_the_columns_are_the_same(file: Path, place: PostgresPlace) -> None:
-    """Name, type, whether it may be NULL, and its place in the primary key. Text compares by bytes:
-    in the collation C."""
+    """Name, type, nullability, and place in the primary key. Text compares by bytes, in the
+    collation C."""
     assert postgres_columns(place) == sqlite_columns(file)
 
 
@@ -77,7 +77,7 @@ def postgres_columns(place: PostgresPlace) -> Mapping[tuple[str, str], tuple[Any
 
 
 def test_the_defaults_are_the_same(file: Path, place: PostgresPlace) -> None:
-    """But for public ids, which a trigger gives in SQLite."""
+    """Public ids are the exception: SQLite assigns them by a trigger."""
     sqlite = look(
         file,
         "SELECT t.name, c.name, c.dflt_value FROM sqlite_schema AS t"
@@ -95,7 +95,8 @@ def test_the_defaults_are_the_same(file: Path, place: PostgresPlace) -> None:
 
 
 def test_the_indexes_are_the_same(file: Path, place: PostgresPlace) -> None:
-    """Name, columns, uniqueness and condition; those of constraints by their columns."""
+    """Name, columns, uniqueness and condition; indexes of constraints are compared by their
+    columns."""
     assert postgres_indexes(place) == sqlite_indexes(file)
 
 
@@ -144,7 +145,7 @@ def postgres_indexes(place: PostgresPlace) -> set[tuple[Any, ...]]:
 
 
 def normal(condition: str) -> str:
-    """A condition without what the two write differently."""
+    """A condition without the differences in notation between the two."""
     condition = re.sub(r'::(?:text|bigint|double precision)|\bCOLLATE "C"', "", condition)
     condition = re.sub(r"= ANY \(ARRAY\[([^\]]*)\]\)", r"IN (\1)", condition)
     condition = re.sub(r"<> ALL \(ARRAY\[([^\]]*)\]\)", r"NOT IN (\1)", condition)
@@ -187,7 +188,7 @@ def test_the_checks_are_the_same(file: Path, place: PostgresPlace) -> None:
 
 
 def checks_in(statement: str) -> list[str]:
-    """The conditions of CHECK (…), with nested parentheses."""
+    """The conditions in CHECK (…), including nested parentheses."""
     found = []
     statement = re.sub(r"--[^\n]*", "", statement)
     for match in re.finditer(r"CHECK \(", statement):
@@ -200,8 +201,8 @@ def checks_in(statement: str) -> list[str]:
 
 
 def test_the_triggers_have_the_same_names(file: Path, place: PostgresPlace) -> None:
-    """What they do is tested through the store; in PostgreSQL public ids are defaults, and an index
-    keeps the words of the search."""
+    """Their effects are tested through the store. In PostgreSQL, public ids are defaults, and an
+    index holds the words of the search."""
     sqlite = look(file, "SELECT tbl_name, name FROM sqlite_schema WHERE type = 'trigger'")
     postgres = look(
         place,

@@ -1,4 +1,4 @@
-"""The file of a command's reply: for the person alone, with each platform's real client."""
+"""The file in a command's reply is for the person alone, with each platform's real client."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def discord_sim() -> AsyncIterator[DiscordSim]:
 
 
 async def run_export(sim: DiscordSim, text: str) -> dict[str, Any]:
-    """Run /export, and return its reply once it has this text."""
+    """Run /export; returns its reply, once it has this text."""
 
     async def has_commands() -> Any:
         return (await sim.state())["commands"]
@@ -113,7 +113,8 @@ async def test_discord_says_why_there_is_no_file(discord_sim: DiscordSim, inbox:
 async def test_discord_answers_with_one_sentence_if_the_upload_fails(
     discord_sim: DiscordSim, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also if it took the file without saying so: the file goes then, and the sentence is true."""
+    """If Discord accepted the file without confirming it, the file is deleted, so the sentence is
+    true."""
     monkeypatch.setattr("bot.inbox.private_files.DELIVERY_SECONDS", 2.0)
     async with discord_kit.running(discord_sim, inbox):
         for name, fields in FAULTS.items():
@@ -132,7 +133,7 @@ async def test_discord_answers_with_one_sentence_if_the_upload_fails(
 async def test_discord_sends_the_file_of_a_mention_directly(
     discord_sim: DiscordSim, inbox: FakeInbox
 ) -> None:
-    """The channel gets a sentence, also if the person accepts no direct messages."""
+    """The channel gets only a sentence, even if the person accepts no direct messages."""
     async with discord_kit.running(discord_sim, inbox) as adapter:
         said = await discord_sim.say(d.ALICE, d.CHANNEL, "/export me", mention=True)
         command = incoming("discord", str(d.GUILD), d.CHANNEL, said, d.ALICE)
@@ -170,7 +171,8 @@ async def files_in(sim: SlackSim, channel: str) -> list[bytes]:
 
 
 async def run_slash_export(sim: SlackSim) -> str:
-    """What /export says: in its acknowledgement, or at its response_url if that takes long."""
+    """The text of /export's reply: in the acknowledgement, or at the response_url if it takes
+    long."""
     result = await sim.slash(s.ALICE, s.GENERAL, "/export", "me")
 
     async def find_sentence() -> str:
@@ -181,10 +183,11 @@ async def run_slash_export(sim: SlackSim) -> str:
     return str(await sim.until(find_sentence, 60))
 
 
-async def test_slack_sends_the_file_directly_and_the_channel_none(
+async def test_slack_sends_the_file_directly_and_not_to_the_channel(
     slack_sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """From a slash command and from a mention; Slack has no files that only one person sees."""
+    """Both a slash command and a mention do this, since Slack has no files that only one person
+    sees."""
     direct = await slack_sim.open_direct(s.ALICE)
     async with slack_kit.running(slack_sim, inbox) as adapter:
         export = Export()
@@ -222,7 +225,7 @@ async def test_slack_answers_with_one_sentence_if_the_upload_fails(
             assert await run_slash_export(slack_sim) == privacy_texts.EXPORT_NOT_SENT, name
             assert export.lost == 1, name
             await slack_sim.call("clear")
-        sent = len(await files_in(slack_sim, direct))  # an unconfirmed one may have come
+        sent = len(await files_in(slack_sim, direct))  # an unconfirmed one may have arrived
         inbox.answer = Export().reply
 
         async def accepts_again() -> bool:
@@ -235,7 +238,7 @@ async def test_slack_answers_with_one_sentence_if_the_upload_fails(
 async def test_a_command_among_two_people_sends_the_file_to_its_author_alone(
     slack_sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """The bot is only in direct messages with itself, so an upload to theirs would fail."""
+    """The bot is in none of their direct messages, so an upload there would fail."""
     direct = await slack_sim.open_direct(s.ALICE)
     async with slack_kit.running(slack_sim, inbox):
         inbox.answer = Export().reply

@@ -1,4 +1,4 @@
-"""Which process holds a turn, on a real PostgreSQL: claims, take-overs, and the end of leases."""
+"""Which process holds a turn, on a real PostgreSQL: claims, take-overs, and expired leases."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Pair:
         return accepted.conversation
 
     def live(self, *processes: str, seconds: float = 10.0) -> None:
-        """These processes renewed everything `seconds` ago, less a lease."""
+        """Make the leases of these processes and their turns end in `seconds`."""
         now = f"extract(epoch FROM clock_timestamp()) + {seconds}"
         for process in processes:
             change(
@@ -92,7 +92,8 @@ async def test_a_turn_is_claimed_by_one_process(pair: Pair) -> None:
 
 
 async def test_a_question_waits_for_the_turn_that_runs_elsewhere(pair: Pair) -> None:
-    """The process that runs the turn claims the next one: it always looks after the end."""
+    """The process that runs the turn claims the next one, because it always looks after a turn
+    ends."""
     conversation = await pair.question(1)
     first = await claim_next(pair.ann, conversation)
     await pair.bob.accept(said(2, address=Address.FOLLOW_UP))
@@ -125,7 +126,8 @@ async def test_an_edit_at_another_process_leaves_the_turn_where_it_runs(pair: Pa
 
 # ── deaths ────────────────────────────────────────────────────────────────────────────────────
 async def test_the_turns_of_a_dead_process_are_taken_over_once(pair: Pair) -> None:
-    """Both may notice; the death counts once, and the dead process stores nothing more."""
+    """Both processes may notice; the death counts once, and the dead process stores nothing
+    more."""
     conversation = await pair.question()
     before = await claim_next(pair.ann, conversation)
     assert await pair.bob.reap() == []
@@ -143,7 +145,7 @@ async def test_the_turns_of_a_dead_process_are_taken_over_once(pair: Pair) -> No
 
 
 async def test_no_turn_is_taken_over_while_a_later_lease_of_its_process_lasts(pair: Pair) -> None:
-    """All turns of a process count together, or each would be taken for the only one."""
+    """All turns of a process count together; otherwise each would look like the only one."""
     first, second = await pair.question(1), await pair.question(2, where=said_in("t2"))
     await claim_next(pair.ann, first)
     pair.live("ann", seconds=-0.1)
@@ -158,7 +160,8 @@ async def test_no_turn_is_taken_over_while_a_later_lease_of_its_process_lasts(pa
 
 
 async def test_a_lone_death_counts_and_one_without_work_clears_it(pair: Pair) -> None:
-    """As at starts on SQLite: a process that dies while its suspect waits had an outside cause."""
+    """If a process dies while its suspect waits, the death had an outside cause, as at starts on
+    SQLite."""
     conversation = await pair.question()
 
     async def die() -> tuple[object, ...]:
@@ -174,7 +177,7 @@ async def test_a_lone_death_counts_and_one_without_work_clears_it(pair: Pair) ->
 async def test_a_turn_without_a_task_in_a_living_process_is_free_and_counts_no_death(
     pair: Pair,
 ) -> None:
-    """A cancellation at the wrong moment loses a claim: nothing renews it."""
+    """A cancellation at the wrong moment loses a claim, which nothing renews."""
     conversation = await pair.question()
     await claim_next(pair.ann, conversation)
     change(pair.place, "UPDATE turns SET lease_until = 1")
@@ -205,7 +208,7 @@ async def test_a_turn_whose_platform_is_down_here_may_run_elsewhere(pair: Pair) 
 
 
 async def test_only_the_dead_process_s_reservations_are_settled(pair: Pair) -> None:
-    """Another start, or another death, leaves the requests of living processes alone."""
+    """Another start or another death does not affect the requests of living processes."""
     spender = Spender(ConversationKey("sim", "w1", "c1", "t1"))
     reserved = [
         await store.spending().reserve(spender, [], Quote("m", 10, 20), "2026-11-30")
@@ -276,8 +279,8 @@ async def test_a_copy_on_sqlite_forgets_the_processes_of_postgresql(tmp_path: Pa
         assert (await claim_next(store, accepted.conversation)).fence.attempt == 2
 
 
-async def test_a_look_from_before_an_outage_buries_no_one(pair: Pair) -> None:
-    """The call waited for a database that was away for longer than a lease."""
+async def test_a_check_from_before_an_outage_declares_no_one_dead(pair: Pair) -> None:
+    """The call waited while the database was down for longer than a lease."""
     conversation = await pair.question()
     await claim_next(pair.ann, conversation)
     pair.live("ann", seconds=-0.1)
@@ -288,7 +291,7 @@ async def test_a_look_from_before_an_outage_buries_no_one(pair: Pair) -> None:
 
 
 async def test_a_death_is_a_gap_until_each_reader_has_read_it(pair: Pair) -> None:
-    """Messages that the dead process got may have left no other trace."""
+    """The messages delivered to the dead process may have left no other trace."""
     pair.live("ann", seconds=-5.0)
     change(pair.place, "UPDATE members SET started_at = lease_until - 1000")
     await pair.bob.reap()
@@ -308,8 +311,8 @@ async def test_a_death_is_a_gap_until_each_reader_has_read_it(pair: Pair) -> Non
     assert gap.id not in [each.id for each in await pair.bob.gaps("slack T2")]
 
 
-async def test_what_was_read_again_of_a_thread_is_kept_for_a_day(pair: Pair) -> None:
-    """A later read extends it; one that reaches less far came late, and changes nothing."""
+async def test_the_record_of_a_thread_read_again_is_kept_for_a_day(pair: Pair) -> None:
+    """A later read extends the record; one that covers less came late, and changes nothing."""
     first = ThreadRead("T1", "C1/1.0", 100, 200)
     for read in (first, ThreadRead("T1", "C1/1.0", 150, 180), ThreadRead("T2", "C1/1.0", 1, 2)):
         await pair.ann.record_thread_read("slack", read)
@@ -325,7 +328,7 @@ async def test_what_was_read_again_of_a_thread_is_kept_for_a_day(pair: Pair) -> 
 
 
 async def test_known_replies_are_those_of_people_and_of_the_bot(pair: Pair) -> None:
-    """Without the root, and without what was erased."""
+    """The root and erased messages are left out."""
     where = ConversationKey("sim", "w1", "c1", "m1")
     accepted = await pair.ann.accept(said(1, where=where))
     assert await pair.ann.count_known_replies(replace(where, thread="")) == {"m1": 0}

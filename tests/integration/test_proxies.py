@@ -42,7 +42,7 @@ async def proxy(sim: DiscordSim) -> AsyncIterator[Proxy]:
 
 
 def far(sim: DiscordSim) -> dict[str, str]:
-    """The simulator under host names that only the proxy can resolve."""
+    """The simulator, under host names that only the proxy can resolve."""
     return {
         "api_url": f"http://{REST}:{sim.port}/api/v10",
         "gateway_url": f"ws://{GATEWAY}:{sim.port}/gateway/",

@@ -1,4 +1,4 @@
-"""Old messages are erased at night, by the age that their place sets; pinned ones stay."""
+"""Old messages are erased at night, by the age set for their place; pinned ones stay."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_a_quiet_conversation_disappears_and_a_living_one_loses_what_is_ol
         assert ("bobmark keep this",) in texts
         assert look(path, "SELECT person, input_tokens FROM usage_by_day") == [("", 10)]
         assert await keeper.prune() == type(erased)()
-        # The living conversation continues without its beginning.
+        # The active conversation continues without its beginning.
         await filler.ask(key("hr", "t2"), BOB, text="bobmark newer")
     with closing(sqlite3.connect(path)) as db:
         check_invariants(db)
@@ -118,7 +118,7 @@ def _question(filler: Filler, channel: str) -> Incoming:
 
 # ── which places ──────────────────────────────────────────────────────────────────────────────
 class Named(OpenDirectory):
-    """A directory whose channel C1 is #hr."""
+    """A directory in which channel C1 is #hr."""
 
     def __init__(self) -> None:
         async def tell(key: ConversationKey, author: Author, text: str) -> None:
@@ -144,7 +144,7 @@ async def test_a_place_that_is_not_known_now_is_not_erased_by_a_wider_rule() -> 
     directory.fault = PlatformError("not now")
     assert await rules.retention_days(key("C1", "")) is None
     directory.fault = Gone("deleted")
-    assert await rules.retention_days(key("C1", "")) == 365  # as it was last known
+    assert await rules.retention_days(key("C1", "")) == 365  # its last known name
 
 
 def test_the_pass_waits_for_the_night() -> None:
@@ -189,8 +189,9 @@ async def test_the_operator_forgets_exports_and_reads_the_audit(
         assert (await run(*wrong))[0] == 2
 
 
-async def test_who_used_what_is_erased_also_where_no_conversation_is_left(tmp_path: Path) -> None:
-    """The books count days, so the last day of a conversation is erased a night after it."""
+async def test_usage_by_person_is_erased_even_without_a_conversation(tmp_path: Path) -> None:
+    """The books count by day, so a conversation's last day is erased one night after the
+    conversation."""
     path, clock = tmp_path / "threadline.db", ManualClock()
     async with opened_at(path, clock) as store:
         await Filler(store).ask(key("hr", "t1"), EVE)

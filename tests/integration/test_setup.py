@@ -36,7 +36,7 @@ async def model() -> AsyncIterator[ModelSim]:
 async def setup(
     folder: Path, *words: str, answers: str = "", port: int = 0, **environ: str
 ) -> tuple[int, str]:
-    """The exit code, and what was printed; `port` is Ollama's."""
+    """The exit code and the output; `port` is where Ollama listens."""
     code, out, err = await command(
         *(str(port or free_port()), "setup", *words),
         module="tests.support.setup_process",
@@ -67,7 +67,7 @@ async def test_a_local_server_is_found_tried_and_written(tmp_path: Path) -> None
 async def test_a_key_is_tried_and_never_shown(
     tmp_path: Path, model: ModelSim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(SWITCH, "0")  # from scratch, as people start it
+    monkeypatch.setenv(SWITCH, "0")  # with a new interpreter, as people start it
     await model.say("Ready, and pleased to meet you.")
     code, said = await setup(
         tmp_path, "model", "--provider", "openai", "--model", "sim",
@@ -143,8 +143,8 @@ async def test_a_refused_discord_token_is_not_written(tmp_path: Path) -> None:
     assert code == 1 and "Reset Token" in said and not (tmp_path / ".env").exists()
 
 
-async def test_what_discord_still_needs_is_said_with_the_invite_link(tmp_path: Path) -> None:
-    """The token is right, so it is written; “later” leaves the rest for another time."""
+async def test_missing_discord_settings_are_listed_with_the_invite_link(tmp_path: Path) -> None:
+    """The token is valid, so it is written; “later” leaves the rest for another time."""
     async with DiscordSim() as sim:
         await sim.grant_intents()
         await sim.remove_bot()

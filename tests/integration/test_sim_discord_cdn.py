@@ -87,7 +87,8 @@ async def test_a_forward_has_the_message_without_its_author(sim: LocalDiscord, b
 async def test_a_long_paste_becomes_a_file(
     sim: LocalDiscord, bot: RawBot, size: int, pasted: bool
 ) -> None:
-    """The text that was typed before it counts too, and stays the message's text."""
+    """The paste becomes a file once it is long enough; text typed beside it stays the message's
+    text."""
     found = await payload(bot, await sim.paste("x" * size, "why?"))
     names = [file["filename"] for file in found["attachments"]]
     assert names == (["message.txt"] if pasted else [])

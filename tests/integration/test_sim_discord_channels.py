@@ -46,7 +46,7 @@ async def test_one_thread_for_a_message(bot: RawBot, sim: LocalDiscord) -> None:
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 101])
 async def test_a_threads_name_has_limits(bot: RawBot, sim: LocalDiscord, name: str) -> None:
-    """1 to 100 characters, also in a change; the archive time is one of four."""
+    """1 to 100 characters, even when renaming; the archive duration is one of four values."""
     message = await sim.say(content="x")
     assert (await bot.thread(CHANNEL, message, name)).wrong == ["name"]
     path = f"/channels/{CHANNEL}/messages/{message}/threads"
@@ -57,7 +57,7 @@ async def test_a_threads_name_has_limits(bot: RawBot, sim: LocalDiscord, name: s
 
 
 async def test_threads_are_for_text_channels(bot: RawBot, sim: LocalDiscord) -> None:
-    """In voice channels, stages, threads and direct messages they are refused with 50024."""
+    """Voice channels, stages, threads and direct messages refuse them with 50024."""
     thread = await sim.start_thread(ALICE, await sim.say(content="x"), "a thread")
     direct = await sim.dm(ALICE, "x")
     for channel in (VOICE, STAGE, thread, direct["channel"]):
@@ -67,7 +67,7 @@ async def test_threads_are_for_text_channels(bot: RawBot, sim: LocalDiscord) -> 
 
 
 async def test_threads_need_their_permissions(bot: RawBot, sim: LocalDiscord) -> None:
-    """One to create them, another to send messages in them."""
+    """One permission allows creating them, another allows sending messages in them."""
     message = await sim.say(content="x")
     await sim.set_permissions(CHANNEL, deny=("create_public_threads",))
     assert (await bot.thread(CHANNEL, message)).code == 50013
@@ -94,7 +94,8 @@ async def test_a_role_can_be_denied_and_a_member_allowed(bot: RawBot, sim: Local
 async def test_an_archived_thread_refuses_edits_until_a_new_message(
     bot: RawBot, sim: LocalDiscord
 ) -> None:
-    """50083 for an edit, a deletion, a reaction or a rename; a new message unarchives it."""
+    """50083 for an edit, a deletion, a reaction or a rename; a new message unarchives the
+    thread."""
     thread = await sim.start_thread(ALICE, await sim.say(content="x"), "a thread")
     message = (await bot.send(thread)).body["id"]
     await sim.archive(thread)
@@ -144,7 +145,7 @@ async def test_a_thread_is_changed_by_its_owner_or_a_manager(
 
 
 async def test_a_deleted_thread_is_unknown(bot: RawBot, sim: LocalDiscord) -> None:
-    """Everything in it is 10003; controls can still read it."""
+    """Everything in it is 10003, but controls can still read it."""
     thread = await sim.start_thread(ALICE, await sim.say(content="x"), "a thread")
     message = (await bot.send(thread)).body["id"]
     await sim.delete_thread(thread)
@@ -168,7 +169,8 @@ async def test_forum_posts(bot: RawBot, sim: LocalDiscord) -> None:
 
 
 async def test_threads_are_listed(bot: RawBot, sim: LocalDiscord) -> None:
-    """Active ones by guild with the bot's memberships, archived ones by channel, in pages."""
+    """Active threads are listed by guild with the bot's memberships, archived ones by channel, in
+    pages."""
     threads = [await sim.start_thread(ALICE, await sim.say(content="x"), str(n)) for n in range(4)]
     mine = (await bot.thread(CHANNEL, await sim.say(content="x"), "mine")).body["id"]
     for thread in threads[:3]:
@@ -185,7 +187,7 @@ async def test_threads_are_listed(bot: RawBot, sim: LocalDiscord) -> None:
 
 
 async def test_hidden_threads_are_not_listed(bot: RawBot, sim: LocalDiscord) -> None:
-    """Threads have their channel's permissions."""
+    """Threads have the permissions of their channel."""
     await sim.start_thread(ALICE, await sim.say(content="x"), "a thread")
     await sim.set_permissions(CHANNEL, deny=("view_channel",))
     assert (await bot.request("GET", f"/guilds/{GUILD}/threads/active")).body["threads"] == []
@@ -195,7 +197,7 @@ async def test_hidden_threads_are_not_listed(bot: RawBot, sim: LocalDiscord) -> 
 
 
 async def test_membership_of_a_thread(bot: RawBot, sim: LocalDiscord) -> None:
-    """The bot is a member of threads it created or joined; in others it is 10007 but may post."""
+    """The bot is a member of threads it created or joined; in others it gets 10007 but may post."""
     thread = await sim.start_thread(ALICE, await sim.say(content="x"), "a thread")
     path = f"/channels/{thread}/thread-members/@me"
     assert (await bot.request("GET", path)).code == 10007
@@ -207,7 +209,7 @@ async def test_membership_of_a_thread(bot: RawBot, sim: LocalDiscord) -> None:
 
 
 async def test_guilds_and_users(bot: RawBot, sim: LocalDiscord) -> None:
-    """What a client requests about them; unknown ones have their codes."""
+    """The data that clients request about them; unknown ones have their error codes."""
     guild = (await bot.request("GET", f"/guilds/{GUILD}")).body
     assert guild["name"] == "Sim guild"
     assert len((await bot.request("GET", f"/guilds/{GUILD}/channels")).body) == 5

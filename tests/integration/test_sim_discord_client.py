@@ -50,7 +50,7 @@ async def heard(client: discord.Client, event: str, **options: Any) -> Any:
 
 # ── connecting ────────────────────────────────────────────────────────────────────────────────
 async def test_it_connects_to_a_simulator_in_its_own_process() -> None:
-    """With zlib-stream; it sees the guild, its channels and its managed role."""
+    """It uses zlib-stream, and sees the guild, its channels and its managed role."""
     async with DiscordSim() as sim, running(sim, new_client()) as client:
         guild = client.get_guild(GUILD)
         assert guild is not None
@@ -147,7 +147,7 @@ async def test_some_of_the_shards_can_run(sim: LocalDiscord) -> None:
         async def before_identify_hook(
             self, shard_id: int | None, *, initial: bool = False
         ) -> None:
-            """Skip the five seconds between identifies."""
+            """Skip the pause of five seconds between identifies."""
 
     mine = (GUILD >> 22) % 4
     other = (mine + 1) % 4
@@ -262,7 +262,7 @@ async def test_previews_pins_and_threads_are_updates_without_an_edit(
 async def test_refusals_become_discord_pys_exceptions(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """With Discord's codes: too long, no permission, archived, a second thread, unknown."""
+    """They carry Discord's codes: too long, no permission, archived, a second thread, unknown."""
     channel = text_channel(client)
     message = await channel.send("x")
     thread = await message.create_thread(name="a thread")
@@ -287,7 +287,7 @@ async def test_refusals_become_discord_pys_exceptions(
 async def test_a_nonce_of_a_deleted_message_raises_not_found(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """So a retry cannot tell a deleted message from one that never existed."""
+    """A retry therefore cannot tell a deleted message from one that never existed."""
     message = await text_channel(client).send("x", nonce="n1")
     await message.delete()
     with pytest.raises(discord.NotFound):
@@ -341,7 +341,8 @@ async def test_direct_messages(sim: LocalDiscord, client: discord.Client) -> Non
 async def test_commands_are_registered_run_and_answered(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """Deferred with a follow-up and an option; a context menu gets an immediate response."""
+    """One is deferred, with a follow-up and an option; a context menu gets an immediate
+    response."""
     tree = app_commands.CommandTree(client)
 
     @tree.command(name="model", description="Choose")

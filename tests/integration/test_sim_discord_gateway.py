@@ -60,7 +60,7 @@ async def test_identify_gives_ready_and_the_guild(bot: RawBot, sim: LocalDiscord
 async def test_an_invalid_identify_is_closed(
     bot: RawBot, changes: dict[str, Any], code: int
 ) -> None:
-    """Each with Discord's code: token, intents, privileged intents, shard."""
+    """Each closes with Discord's code: token, intents, privileged intents, shard."""
     gateway = await bot.connect()
     await gateway.identify(**{"intents": USUAL_INTENTS} | changes)
     assert await gateway.close_code() == code
@@ -69,7 +69,8 @@ async def test_an_invalid_identify_is_closed(
 async def test_message_content_is_refused_until_it_is_granted(
     bot: RawBot, sim: LocalDiscord
 ) -> None:
-    """Without the grant it is 4014; the application's flags show the grant."""
+    """Without it, the gateway closes with 4014; the application's flags show whether it is
+    granted."""
     await sim.grant_intents()
     gateway = await bot.connect()
     await gateway.identify(MESSAGE_CONTENT)
@@ -81,7 +82,8 @@ async def test_message_content_is_refused_until_it_is_granted(
 
 
 async def test_protocol_violations_are_closed(bot: RawBot) -> None:
-    """No or a second identify, an unknown op, invalid JSON, too large, too fast, the version."""
+    """No identify or a second one, an unknown op, invalid JSON, too large, too fast, the wrong
+    version."""
     gateway = await bot.connect()
     await gateway.say(8, {"guild_id": str(GUILD)})
     assert await gateway.close_code() == 4003
@@ -104,7 +106,8 @@ async def test_protocol_violations_are_closed(bot: RawBot) -> None:
 
 
 async def test_zlib_stream_compresses_every_message(bot: RawBot, sim: LocalDiscord) -> None:
-    """With one zlib context per connection and a sync flush after each message; zstd is refused."""
+    """There is one zlib context per connection, with a sync flush after each message; zstd is
+    refused."""
     gateway = await bot.connect(compress="zlib-stream")
     await gateway.identify()
     await gateway.until("GUILD_CREATE")
@@ -129,7 +132,7 @@ async def test_heartbeats_are_acknowledged_and_a_silent_client_is_closed(
 
 
 async def test_heartbeats_may_go_unanswered(bot: RawBot, sim: LocalDiscord) -> None:
-    """A control makes the gateway a zombie that acknowledges nothing."""
+    """A control turns the gateway into a zombie that acknowledges nothing."""
     await sim.set_gateway(acknowledges=False)
     gateway = await bot.connect_and_identify()
     await gateway.say(1, gateway.seq)
@@ -154,7 +157,8 @@ async def test_identify_can_require_a_pause(bot: RawBot, sim: LocalDiscord) -> N
 async def test_the_gateway_tells_the_shards_and_refuses_wrong_ones(
     bot: RawBot, sim: LocalDiscord
 ) -> None:
-    """The recommended number; 4010 unless it is a multiple; 4011 for too many guilds."""
+    """It recommends a number; a shard count that is not a multiple gets 4010, too many guilds
+    4011."""
     await sim.set_gateway(recommended=4, multiple_of=2, max_guilds=0)
     assert (await bot.request("GET", "/gateway/bot")).body["shards"] == 4
     number = (GUILD >> 22) % 4
@@ -316,7 +320,7 @@ async def test_intents_filter_events(bot: RawBot, sim: LocalDiscord) -> None:
 
 
 async def test_content_is_blank_without_its_intent(bot: RawBot, sim: LocalDiscord) -> None:
-    """Except in direct messages, where the bot is mentioned, and in messages of the bot."""
+    """Exceptions are direct messages, messages that mention the bot, and the bot's own messages."""
     gateway = await bot.connect_and_identify(USUAL_INTENTS)
     file = {"filename": "a.txt", "text": "a"}
     await sim.say(content="secret", attachments=[file])
@@ -339,7 +343,7 @@ async def test_content_is_blank_without_its_intent(bot: RawBot, sim: LocalDiscor
 
 
 async def test_events_of_hidden_channels_are_not_sent(bot: RawBot, sim: LocalDiscord) -> None:
-    """Without View Channel, no messages arrive, but the channel's change does."""
+    """Without View Channel, no messages arrive, but changes of the channel do."""
     gateway = await bot.connect_and_identify()
     await sim.set_permissions(CHANNEL, deny=("view_channel",))
     await gateway.until("CHANNEL_UPDATE")
@@ -421,7 +425,7 @@ async def test_threads_channels_and_guilds_come_and_go(bot: RawBot, sim: LocalDi
 
 
 async def test_mentions_by_kind(bot: RawBot, sim: LocalDiscord) -> None:
-    """A mention, the managed role, a reply with and without a ping, and @everyone differ."""
+    """A mention, the managed role, a reply with and without a ping, and @everyone all differ."""
     mine = int((await bot.send(content="mine")).body["id"])
     gateway = await bot.connect_and_identify()
     await sim.mention("hello")

@@ -1,4 +1,4 @@
-"""The simulated Discord's commands, clicks and forms, with its time limits and their order."""
+"""The simulated Discord's commands, clicks and forms, with their time limits and order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -98,7 +98,7 @@ async def followup(bot: RawBot, event: dict[str, Any], **fields: Any) -> ApiResp
 
 # ── registering ───────────────────────────────────────────────────────────────────────────────
 async def test_a_bulk_overwrite_replaces_all(bot: RawBot, sim: LocalDiscord) -> None:
-    """A command with an existing name keeps its id; guilds have their own lists."""
+    """A command with an existing name keeps its id; each guild has a separate list."""
     before = {x["name"]: x["id"] for x in (await bot.request("GET", COMMANDS)).body}
     after = (await bot.request("PUT", COMMANDS, [RESET])).body
     assert [(x["name"], x["id"]) for x in after] == [("reset", before["reset"])]
@@ -188,7 +188,7 @@ async def test_a_command_arrives_with_its_options(gateway: RawGateway, sim: Loca
 async def test_people_can_run_only_registered_commands(
     bot: RawBot, sim: LocalDiscord, name: str, options: dict[str, Any], why: str
 ) -> None:
-    """Discord's client offers no others: the control names the reason."""
+    """Discord's client offers only those; the control names the reason for a refusal."""
     with pytest.raises(AssertionError, match=why):
         await sim.slash(ALICE, CHANNEL, name, options)
 
@@ -242,7 +242,7 @@ async def test_the_first_followup_fills_a_deferred_response(
 async def test_an_ephemeral_response_is_for_one_person(
     bot: RawBot, gateway: RawGateway, sim: LocalDiscord
 ) -> None:
-    """No history or event contains it, and only that person can click it."""
+    """It is in no history or event, and only that person can click it."""
     await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
     await respond(bot, event, 4, content="only you", flags=c.EPHEMERAL, components=BUTTONS)
@@ -260,7 +260,7 @@ async def test_an_ephemeral_response_is_for_one_person(
 async def test_the_first_response_is_due_once_within_three_seconds(
     bot: RawBot, gateway: RawGateway, sim: LocalDiscord
 ) -> None:
-    """A second one is 40060, a late one 10062, a follow-up before it 10015."""
+    """A second response is 40060, a late one 10062, and a follow-up before the first one 10015."""
     await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
     assert (await followup(bot, event, content="too early")).code == 10015
@@ -358,7 +358,8 @@ async def test_a_form_is_requested_and_submitted(
 async def test_typing_into_an_option_gives_choices(
     bot: RawBot, gateway: RawGateway, sim: LocalDiscord
 ) -> None:
-    """The only response is one list of choices, which the record shows; nothing follows it."""
+    """The only response is one list of choices, which the record shows; no follow-up is
+    possible."""
     interaction = await sim.autocomplete(ALICE, CHANNEL, "find", "name", "sm")
     event = await gateway.until("INTERACTION_CREATE")
     assert event["type"] == 4
@@ -408,7 +409,8 @@ async def test_choices_that_come_late_are_refused(
 
 
 async def test_only_options_with_autocomplete_are_completed(bot: RawBot, sim: LocalDiscord) -> None:
-    """What a person types there in the end may be anything, unlike the value of a choice."""
+    """The value finally sent may be anything that the person typed, unlike the value of a
+    choice."""
     with pytest.raises(AssertionError, match="no autocomplete"):
         await sim.autocomplete(ALICE, CHANNEL, "model", "name", "sm")
     await sim.slash(ALICE, CHANNEL, "find", {"name": "something else"})

@@ -95,7 +95,7 @@ async def test_other_routes_have_their_own_buckets(bot: RawBot, sim: LocalDiscor
 
 
 async def test_fifty_requests_a_second_in_all(bot: RawBot) -> None:
-    """The next one is refused as global, in the header and the body."""
+    """The next one is refused as a global limit, in the header and the body."""
     answers = await asyncio.gather(*(bot.request("GET", "/users/@me") for _ in range(60)))
     refused = [answer for answer in answers if answer.status == 429]
     assert len(refused) == 10
@@ -180,7 +180,7 @@ async def test_a_round_trip_takes_the_configured_time() -> None:
 
 # ── every route ───────────────────────────────────────────────────────────────────────────────
 async def test_every_response_has_its_windows_headers(bot: RawBot, sim: LocalDiscord) -> None:
-    """A thread's window lasts minutes from the first request on."""
+    """A thread's window lasts minutes, counted from the first request."""
     message = (await bot.send()).body["id"]
     path = f"/channels/{CHANNEL}"
     made = await bot.request("POST", f"{path}/messages/{message}/threads", {"name": "a thread"})
@@ -199,7 +199,8 @@ async def test_every_response_has_its_windows_headers(bot: RawBot, sim: LocalDis
 
 @pytest.mark.parametrize("scope", ["user", "shared", "global"])
 async def test_one_route_can_be_throttled_alone(bot: RawBot, sim: LocalDiscord, scope: str) -> None:
-    """The throttle lasts the given time, with Discord's scope; other channels are not affected."""
+    """The throttle lasts the given time, with Discord's scope, and other channels are not
+    affected."""
     await sim.throttle(f"POST /channels/{CHANNEL}/messages", 219.0, scope)
     refused = await bot.send()
     assert refused.status == 429
@@ -229,7 +230,8 @@ async def test_unpublished_limits_are_drawn(sim: LocalDiscord) -> None:
 async def test_discord_py_refuses_to_send_within_a_long_window(
     sim: LocalDiscord,
 ) -> None:
-    """The reason for the adapter's own client: requests are left, but none is sent."""
+    """This is why the adapter has a separate client: requests are left, but discord.py sends
+    none."""
     client = new_client(max_ratelimit_timeout=30.0)
     async with running(sim, client):
         channel = client.get_channel(CHANNEL)

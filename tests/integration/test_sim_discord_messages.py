@@ -38,7 +38,7 @@ def text_display(size: int) -> dict[str, Any]:
     return {"type": 10, "content": "x" * size}
 
 
-# ── the door ──────────────────────────────────────────────────────────────────────────────────
+# ── tokens and routes ─────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("auth", ["", "Bot wrong", f"Bearer {c.SIM_TOKEN}"])
 async def test_the_token_is_needed(bot: RawBot, auth: str) -> None:
     """401 without a token, with another one, and with another scheme."""
@@ -47,7 +47,7 @@ async def test_the_token_is_needed(bot: RawBot, auth: str) -> None:
 
 
 async def test_responses_are_exactly_json(bot: RawBot) -> None:
-    """`application/json` without a charset, also for errors; unknown routes are 404."""
+    """`application/json` without a charset, even for errors; unknown routes are 404."""
     for path, status in (("/users/@me", 200), ("/channels/1", 404), ("/nothing", 404)):
         answer = await bot.request("GET", path)
         assert answer.status == status
@@ -63,7 +63,7 @@ async def test_an_invalid_json_body_is_refused(bot: RawBot) -> None:
 
 # ── limits of a message ───────────────────────────────────────────────────────────────────────
 async def test_content_is_measured_in_code_points(bot: RawBot) -> None:
-    """2,000 of any kind are accepted, one more is refused, in an edit too."""
+    """2,000 of any kind are accepted and one more is refused, in an edit too."""
     whole = await bot.send(content="😀" * 2000)
     assert whole.status == 200
     over = await bot.send(content="x" * 2001)
@@ -74,7 +74,7 @@ async def test_content_is_measured_in_code_points(bot: RawBot) -> None:
 
 @pytest.mark.parametrize("content", ["", " \n\t "])
 async def test_an_empty_message_is_refused(bot: RawBot, content: str) -> None:
-    """50006, also for whitespace alone; content is stripped."""
+    """50006, even for whitespace alone; content is stripped."""
     assert (await bot.send(content=content)).code == 50006
     message = await bot.send(content="  text \n")
     assert message.body["content"] == "text"
@@ -166,7 +166,8 @@ async def test_files_have_limits(bot: RawBot, sim: LocalDiscord) -> None:
 
 
 async def test_an_edit_may_replace_files(bot: RawBot, sim: LocalDiscord) -> None:
-    """New files need the permission; the list names those to keep, without a list all stay."""
+    """New files need the permission. A list names the files to keep; without a list, all of them
+    stay."""
     path = f"/channels/{CHANNEL}/messages"
 
     def form(payload: str, *names: str) -> aiohttp.FormData:
@@ -213,7 +214,7 @@ async def test_a_nonce_makes_sending_idempotent(bot: RawBot, sim: LocalDiscord) 
 
 
 async def test_a_nonce_expires(bot: RawBot, sim: LocalDiscord) -> None:
-    """A forgotten nonce posts again: it is not a permanent key."""
+    """After that, the same nonce posts again: it is not a permanent key."""
     await sim.set_limits(nonce_seconds=1e-9)
     await bot.send(nonce="n1", enforce_nonce=True)
     await bot.send(nonce="n1", enforce_nonce=True)
@@ -221,7 +222,8 @@ async def test_a_nonce_expires(bot: RawBot, sim: LocalDiscord) -> None:
 
 
 async def test_an_invalid_nonce_is_refused(bot: RawBot, sim: LocalDiscord) -> None:
-    """Over 25 characters it is an invalid field; if its message was deleted, it is 10008."""
+    """A nonce of over 25 characters is an invalid field; if its message was deleted, it is
+    10008."""
     assert (await bot.send(nonce="x" * 26)).wrong == ["nonce"]
     message = await bot.send(nonce="x" * 25, enforce_nonce=True)
     await bot.request("DELETE", f"/channels/{CHANNEL}/messages/{message.body['id']}")
@@ -270,7 +272,7 @@ LOUD = f"@everyone <@{ALICE}> <@&{TEAM_ROLE}> <@{BOB}> `@here <@{c.CAROL}>`"
 async def test_only_allowed_mentions_ping(
     bot: RawBot, sim: LocalDiscord, allowed: dict[str, Any] | None, pinged: list[str]
 ) -> None:
-    """Without `allowed_mentions` all do, except in code; an edit is checked again."""
+    """Without `allowed_mentions`, all mentions ping, except in code; an edit is checked again."""
     more: dict[str, Any] = {} if allowed is None else {"allowed_mentions": allowed}
     answer = await bot.send(content=LOUD, **more)
     message = await sim.message(int(answer.body["id"]))
@@ -332,7 +334,7 @@ async def test_history_is_paged_newest_first(bot: RawBot, sim: LocalDiscord) -> 
 
 
 async def test_missing_history_permission_is_an_empty_list(bot: RawBot, sim: LocalDiscord) -> None:
-    """The list has no error; one message alone is 50001; replies are refused."""
+    """There is no error for a list; reading one message is 50001, and replies are refused."""
     message = await sim.say(content="x")
     await sim.set_permissions(CHANNEL, deny=("read_message_history",))
     path = f"/channels/{CHANNEL}/messages"
@@ -341,7 +343,7 @@ async def test_missing_history_permission_is_an_empty_list(bot: RawBot, sim: Loc
     assert (await bot.send(message_reference={"message_id": str(message)})).code == 160002
 
 
-# ── who may ───────────────────────────────────────────────────────────────────────────────────
+# ── permissions ───────────────────────────────────────────────────────────────────────────────
 async def test_permissions_are_enforced(bot: RawBot, sim: LocalDiscord) -> None:
     """50013 without the permission to send, 50001 in a hidden channel."""
     await sim.set_permissions(CHANNEL, deny=("send_messages",))
@@ -358,7 +360,8 @@ async def test_permissions_are_enforced(bot: RawBot, sim: LocalDiscord) -> None:
 
 
 async def test_other_users_messages_are_protected(bot: RawBot, sim: LocalDiscord) -> None:
-    """50005 for an edit, 50013 for a deletion without Manage Messages, 10008 if unknown."""
+    """50005 for an edit, 50013 for a deletion without Manage Messages, 10008 if the message is
+    unknown."""
     for author in (ALICE, OTHER_BOT):
         message = await sim.say(author, content="x")
         assert (await bot.patch(CHANNEL, message, content="y")).code == 50005
@@ -406,7 +409,8 @@ async def test_reactions_are_counted_once(bot: RawBot, sim: LocalDiscord) -> Non
 
 
 async def test_every_version_is_kept_with_its_time(bot: RawBot, sim: LocalDiscord) -> None:
-    """With content and components; `edited` is the last edit's time, `deleted` the deletion's."""
+    """Versions have content and components; `edited` is the last edit's time, `deleted` the
+    deletion's."""
     answer = await bot.send(content="one", components=row(BUTTON))
     message = int(answer.body["id"])
     await bot.patch(CHANNEL, message, content="two", components=[])

@@ -1,4 +1,4 @@
-"""The base of the simulators: a simulator that fails also fails its test."""
+"""The base of the simulators: an error in a simulator also fails its test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.sims.kit import Sim, SimProcess
 
 
 class FaultySim(Sim):
-    """Has a route with a mistake."""
+    """A simulator with a faulty route."""
 
     def setup(self) -> None:
         self.app.router.add_get("/mistake", self._fail)
@@ -62,7 +62,7 @@ async def test_a_test_that_failed_keeps_its_own_error() -> None:
 
 
 async def test_controls_give_and_take_copies() -> None:
-    """As over a socket: nothing that a test changes changes the simulator."""
+    """If a test changes an object, the simulator's state does not change, just as over a socket."""
     async with FaultyClient("tests.sims.none") as sim:
         await status_of(sim, "/refusal")
         (await sim.requests())[0]["note"]["changed"] = True

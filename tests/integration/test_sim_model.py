@@ -399,7 +399,8 @@ async def test_events_are_merged_into_segments_and_split(
             return [data async for data in response.content.iter_any()]
 
     async def differ() -> tuple[list[bytes], list[bytes], list[bytes]] | None:
-        """Retried if a busy machine has read several segments together."""
+        """Whether the reads differ; retried if a busy machine has read several segments
+        together."""
         single, merged, split = await reads(), await reads(per_segment=3), await reads(split=3)
         joined = max(read.count(b"data: ") for read in merged) >= 3
         cut = any(b"data: " not in read for read in split)
@@ -736,7 +737,7 @@ async def test_images_are_checked_like_the_real_api_does(
 async def test_images_are_recorded_and_can_be_refused(
     sim: ModelSim, http: aiohttp.ClientSession
 ) -> None:
-    """By some models, in their server's form, and by their number."""
+    """Some models refuse them, each in its server's format, and servers refuse too many of them."""
     messages = looking({"url": PNG, "detail": "low"})
     assert (await post(http, sim, messages=messages))[0] == 200
     assert [image.data for image in (await sim.last()).images] == [b"\x89PNG\r\n\x1a\n"]
@@ -749,7 +750,7 @@ async def test_images_are_recorded_and_can_be_refused(
 
 # ── transcripts ───────────────────────────────────────────────────────────────────────────────
 async def test_a_transcript_has_openais_shapes(sim: ModelSim, client: openai.AsyncOpenAI) -> None:
-    """The real client parses both; a file with another ending is rejected."""
+    """The real client parses both; a file with another extension is rejected."""
     file = ("a.wav", b"RIFF", "audio/wav")
     await sim.speak(Speech(text="Hello there.", segments=[" Hello", " there."]))
     create = client.audio.transcriptions.create

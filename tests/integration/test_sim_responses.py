@@ -42,7 +42,7 @@ async def client(sim: ModelSim) -> AsyncIterator[openai.AsyncOpenAI]:
 async def test_the_real_client_parses_every_event(
     sim: ModelSim, client: openai.AsyncOpenAI
 ) -> None:
-    """In the order of the real API, with consecutive numbers."""
+    """Their order is the real API's, with consecutive numbers."""
     await sim.say("Hello there.", reasoning="Let me think.")
     events = [
         event
@@ -70,7 +70,7 @@ async def test_the_real_client_parses_every_event(
 async def test_without_streaming_the_answer_is_one_object(
     sim: ModelSim, client: openai.AsyncOpenAI
 ) -> None:
-    """Reasoning stays hidden unless its summary was asked for, but counts."""
+    """Reasoning stays hidden unless its summary was requested, but it counts."""
     await sim.say("Hello there.", reasoning="Let me think.")
     response = await client.responses.create(model="sim", input=[{"role": "user", "content": "Hi"}])
     assert response.output_text == "Hello there." and response.status == "completed"
@@ -129,7 +129,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("fields", "words"), REFUSED.values(), ids=REFUSED)
-async def test_what_the_real_api_refuses_is_refused(
+async def test_requests_that_the_real_api_refuses_are_refused(
     sim: ModelSim, client: openai.AsyncOpenAI, fields: dict[str, Any], words: str
 ) -> None:
     body = {"input": "Hi", "stream": True, **fields}
@@ -138,8 +138,11 @@ async def test_what_the_real_api_refuses_is_refused(
     assert words in str(caught.value)
 
 
-async def test_what_the_real_api_takes_is_taken(sim: ModelSim, client: openai.AsyncOpenAI) -> None:
-    """A stored response and a reference to an earlier one are not refused, but recorded."""
+async def test_requests_that_the_real_api_accepts_are_accepted(
+    sim: ModelSim, client: openai.AsyncOpenAI
+) -> None:
+    """A stored response and a reference to an earlier one are not refused, but they are
+    recorded."""
     await client.responses.create(
         model="sim",
         instructions="Be kind.",
@@ -167,7 +170,7 @@ async def test_what_the_real_api_takes_is_taken(sim: ModelSim, client: openai.As
 async def test_both_apis_report_the_cached_tokens(
     sim: ModelSim, client: openai.AsyncOpenAI
 ) -> None:
-    """The beginnings of one API are not those of the other."""
+    """A prefix of one API's requests is no prefix of the other's."""
     long = "word " * 1_500
     counts = []
     for _ in range(2):
@@ -189,7 +192,7 @@ async def test_both_apis_report_the_cached_tokens(
 async def test_tokens_are_counted_with_a_tokenizers_tables(
     sim: ModelSim, client: openai.AsyncOpenAI, tmp_path: Path
 ) -> None:
-    """Tables that a test trains; without any, four bytes are a token."""
+    """The test trains the tables; without any, four bytes are a token."""
     tokenizer = Tokenizer(models.BPE(unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
     tokenizer.train_from_iterator(

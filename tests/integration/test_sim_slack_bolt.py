@@ -64,7 +64,7 @@ async def test_a_mention_is_answered_in_its_thread(sim: LocalSlack, connect: Con
 async def test_a_listener_that_raises_gets_the_event_redelivered(
     sim: LocalSlack, connect: Connect
 ) -> None:
-    """With process_before_response; the event_id is the same, and Bolt sees the retry number."""
+    """process_before_response is on; the event_id is the same, and Bolt sees the retry number."""
     app, seen = create_app(sim), []
     await sim.delivery(ack_seconds=0.5)
 

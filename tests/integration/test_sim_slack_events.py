@@ -172,7 +172,7 @@ async def test_replies_and_files_have_their_fields(sim: LocalSlack, socket: RawS
 
 
 async def test_a_direct_message_causes_no_app_mention(sim: LocalSlack, socket: RawSocket) -> None:
-    """Only message.im, even if it mentions the bot."""
+    """There is only message.im, even if the message mentions the bot."""
     await sim.say(ALICE, DM_ALICE, "hello", mention=True)
     events = await receive_all(sim, socket)
     assert kinds(events) == ["message"]
@@ -273,7 +273,7 @@ async def test_the_new_agent_pane_starts_without_a_thread(
 
 
 async def test_a_round_trip_delays_events_too(sim: LocalSlack, socket: RawSocket) -> None:
-    """Half of it before the delivery, half before the acknowledgement."""
+    """Half of it passes before the delivery, half before the acknowledgement."""
     await sim.delivery(ack_seconds=3)
     await sim.call("rtt", seconds=0.06)
     await sim.say(ALICE, DM_ALICE, "x")
@@ -287,7 +287,7 @@ async def test_a_round_trip_delays_events_too(sim: LocalSlack, socket: RawSocket
 
 
 async def test_a_manifest_configures_the_app(sim: LocalSlack) -> None:
-    """Events, scopes, commands, the messages tab and Socket Mode."""
+    """It sets events, scopes, commands, the messages tab and Socket Mode."""
     url = "https://example.com/slack/events"
     manifest = {
         "display_information": {"name": "App"},

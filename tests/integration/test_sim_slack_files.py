@@ -57,7 +57,7 @@ async def test_a_file_has_slacks_fields(sim: LocalSlack) -> None:
 
 
 async def test_files_info_describes_a_file(sim: LocalSlack) -> None:
-    """The real client reads it; a message shows a stub of another workspace's file."""
+    """The real client reads it; in a message, another workspace's file is a stub."""
     client = AsyncWebClient(BOT_TOKEN, base_url=sim.api_url)
     (stub,) = (await post(sim, STUB))["files"]
     assert set(stub) == {"id", "created", "mode", "file_access"}
@@ -72,7 +72,7 @@ async def test_files_info_describes_a_file(sim: LocalSlack) -> None:
 async def test_a_persons_deleted_file_leaves_a_tombstone(
     sim: LocalSlack, socket: RawSocket
 ) -> None:
-    """message_changed without `edited`; a message with nothing else is deleted."""
+    """message_changed arrives without `edited`; a message with no other content is deleted."""
     message = await post(sim, TEXT, VOICE)
     first, second = (file["id"] for file in message["files"])
     await sim.delete_file(first)
@@ -138,7 +138,7 @@ async def test_downloads_that_lead_elsewhere(sim: LocalSlack, how: str, status: 
     ):
         assert response.status == status
         assert (response.content_type == "text/html") == (how == "sign_in")
-    assert (await sim.get(file["url_private"], BOT_TOKEN))[2] == b"some text"  # once only
+    assert (await sim.get(file["url_private"], BOT_TOKEN))[2] == b"some text"  # only once
 
 
 async def test_an_address_that_needs_no_token(sim: LocalSlack) -> None:
@@ -150,7 +150,7 @@ async def test_an_address_that_needs_no_token(sim: LocalSlack) -> None:
 
 @pytest.mark.parametrize("how", ["cut", "cut_unframed", "endless", "slow", "gzip"])
 async def test_broken_bodies(sim: LocalSlack, how: str) -> None:
-    """None of them is the file; a cut without an announced length looks complete."""
+    """None of them is the file; one cut off without an announced length looks complete."""
     (file,) = (await post(sim, ("a.bin", "application/octet-stream", b"x" * 40)))["files"]
     await sim.downloads(how, times=1, seconds=1.0)
     headers = {"Authorization": f"Bearer {BOT_TOKEN}"}

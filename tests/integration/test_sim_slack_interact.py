@@ -37,7 +37,8 @@ async def connect(request: pytest.FixtureRequest, sim: LocalSlack) -> AsyncItera
 
 
 async def test_a_slash_command_is_answered(sim: LocalSlack, connect: Connect) -> None:
-    """In the acknowledgement and at the response_url; it cannot be used in a thread."""
+    """The answer comes in the acknowledgement and at the response_url; the command cannot be used
+    in a thread."""
     app = create_app(sim)
 
     @app.command("/reset")

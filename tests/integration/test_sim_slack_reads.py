@@ -131,7 +131,7 @@ async def test_users_info_and_conversations_info(sim: LocalSlack) -> None:
 
 # ── rate limits ───────────────────────────────────────────────────────────────────────────────
 async def calls_before_429(sim: LocalSlack, method: str, **args: str) -> int:
-    """The number of calls before the first 429."""
+    """The number of successful calls before the first 429."""
     for number in range(200):
         answer = await sim.api(method, **args)
         if answer.status == 429:

@@ -86,7 +86,7 @@ async def test_events_are_spread_over_connections(sim: LocalSlack) -> None:
 
 
 async def test_an_eleventh_connection_is_closed(sim: LocalSlack) -> None:
-    """After a disconnect frame with the reason."""
+    """The connection is closed after a disconnect frame with the reason."""
     opened = [sim.socket() for _ in range(10)]
     for context in opened:
         await context.__aenter__()
@@ -106,7 +106,8 @@ async def test_a_ticket_opens_one_connection(sim: LocalSlack) -> None:
 
 
 async def test_disconnect_frames_end_a_connection(sim: LocalSlack, socket: RawSocket) -> None:
-    """A warning changes nothing; after refresh_requested no events arrive, and it closes."""
+    """A warning changes nothing; after refresh_requested, no events arrive and the connection
+    closes."""
     assert await sim.disconnect("warning") == 1
     assert (await socket.next())["reason"] == "warning"
     await sim.say(ALICE, DM_ALICE, "still here")
@@ -138,6 +139,6 @@ async def test_events_during_an_outage_arrive_through_retries(sim: LocalSlack) -
 
 
 async def test_an_aborted_connection_sends_no_frame(sim: LocalSlack, socket: RawSocket) -> None:
-    """The client has to notice."""
+    """The client has to notice the closed connection itself."""
     assert await sim.drop() == 1
     assert (await socket.next())["type"] == "closed"

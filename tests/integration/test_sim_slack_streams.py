@@ -78,7 +78,7 @@ async def stream(sim: LocalSlack) -> Stream:
 async def test_a_start_needs_a_thread_and_a_recipient(
     sim: LocalSlack, changes: dict[str, Any], error: str
 ) -> None:
-    """The recipient, with their own team, only in channels; metadata is not accepted yet."""
+    """Only channels need the recipient, with their own team; metadata is not accepted yet."""
     question = await sim.say(ALICE, GENERAL, "question")
     args = {"thread_ts": question, "recipient_user_id": ALICE, "recipient_team_id": TEAM} | changes
     args = {key: value for key, value in args.items() if value is not None}
@@ -86,7 +86,7 @@ async def test_a_start_needs_a_thread_and_a_recipient(
 
 
 async def test_a_start_in_a_direct_message_needs_no_recipient(sim: LocalSlack) -> None:
-    """But it needs a thread."""
+    """It does need a thread."""
     question = await sim.say(ALICE, DM_ALICE, "question")
     assert (await sim.api("chat.startStream", channel=DM_ALICE, thread_ts=question)).error == ""
     unthreaded = await sim.api("chat.startStream", channel=DM_ALICE)
@@ -140,7 +140,7 @@ async def test_an_old_stream_ends(sim: LocalSlack, stream: Stream) -> None:
 
 
 async def test_a_long_stream_ends(stream: Stream) -> None:
-    """A call takes 12,000 characters, but the whole stream fewer."""
+    """A call accepts 12,000 characters, but the whole stream fewer."""
     assert await stream.append("x" * 12_001) == "msg_too_long"
     assert await stream.append("x" * 9_000) == ""
     assert await stream.append("x" * 2_500) == ""

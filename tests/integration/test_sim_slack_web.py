@@ -92,7 +92,7 @@ async def test_an_unknown_method_or_argument_is_refused(sim: LocalSlack) -> None
 
 # ── chat.postMessage ──────────────────────────────────────────────────────────────────────────
 async def test_posting_is_refused_where_the_bot_cannot_write(sim: LocalSlack) -> None:
-    """In a channel without the bot, an archived, an unknown and an invisible private one."""
+    """A channel without the bot, and an archived, an unknown and an invisible private channel."""
     args = {"text": "hi"}
     assert (await sim.api("chat.postMessage", channel=RANDOM, **args)).error == "not_in_channel"
     missing = await sim.api("chat.postMessage", channel="C0NOWHERE", **args)
@@ -225,7 +225,7 @@ def grouped(sizes: list[int], label: str = "group") -> list[dict[str, Any]]:
     ],
 )
 async def test_block_kit_limits_are_exact(sim: LocalSlack, blocks: Any, error: str) -> None:
-    """To the character."""
+    """They are exact to the character."""
     answer = await sim.api("chat.postMessage", channel=GENERAL, text="t", blocks=blocks)
     assert answer.error == error
 
@@ -323,7 +323,7 @@ async def test_pings_are_detected(sim: LocalSlack, args: dict[str, Any], pings: 
     assert [ping for ping in found if not ping.startswith("subteam")] == pings
 
 
-# ── the rest ──────────────────────────────────────────────────────────────────────────────────
+# ── other methods ─────────────────────────────────────────────────────────────────────────────
 async def test_ephemeral_messages_need_a_member(sim: LocalSlack) -> None:
     """Only that person sees them."""
     outsider = await sim.api("chat.postEphemeral", channel=PRIVATE, user=CAROL, text="x")
@@ -356,7 +356,7 @@ async def test_forms_carry_json_fields(sim: LocalSlack) -> None:
 
 
 async def test_a_user_id_stands_for_the_direct_message(sim: LocalSlack) -> None:
-    """In chat.postMessage and conversations.open, but not in chat.update."""
+    """This works in chat.postMessage and conversations.open, but not in chat.update."""
     answer = await sim.api("chat.postMessage", channel=ALICE, text="hello")
     assert answer.body["channel"] == DM_ALICE
     opened = await sim.api("conversations.open", users=ALICE)

@@ -54,7 +54,7 @@ async def texts_above(slack: SlackAdapter, question: Incoming) -> list[str]:
 
 
 async def history_reads(sim: SlackSim) -> list[dict[str, Any]]:
-    """The readings before a message: the backfill has no `latest`."""
+    """The history reads before a message; the backfill has no `latest`."""
     return [one for one in await sim.requests(HISTORY) if "latest" in str(one)]
 
 
@@ -94,7 +94,7 @@ async def test_peoples_messages_between_are_skipped(
 ) -> None:
     alert = await post(sim, "one")
     await sim.say(ids.BOB, ids.GENERAL, "again?")
-    for _ in range(4):  # replies in a thread are not in the channel
+    for _ in range(4):  # thread replies are not in the channel
         await sim.say(ids.BOB, ids.GENERAL, "looking", thread_ts=alert)
     question = await ask(sim, inbox)
     assert await texts_above(slack, question) == ["Alerts wrote:\n> one"]

@@ -28,7 +28,7 @@ LIMIT = 100_000
 
 
 class FastClock(SystemClock):
-    """Pauses take a fiftieth of their time."""
+    """Makes pauses fifty times shorter."""
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / 50)
@@ -76,7 +76,7 @@ async def ask_with(sim: SlackSim, inbox: FakeInbox, *files: Any, text: str = "se
 async def test_a_mention_has_its_files(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter, first: bool, files: bool, gap: float
 ) -> None:
-    """Whichever of its two events comes first, and whether or not app_mention has the files."""
+    """Whichever of its two events comes first, and whether or not app_mention carries the files."""
     await sim.mentions(first=first, files=files, gap=gap)
     asked = await ask_with(sim, inbox, PDF, PICTURE)
     assert (asked.text, names(asked)) == ("see", ["report.pdf", "cat.png"])
@@ -129,7 +129,7 @@ async def test_only_the_message_event_arrives(
 async def test_a_question_survives_a_failing_read(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter, fault: dict[str, Any]
 ) -> None:
-    """It is accepted within Slack's three seconds, as text."""
+    """It is accepted as text within Slack's three seconds."""
     await sim.subscribe(["app_mention"])
     await sim.call("fault", match="/api/conversations.replies", times=10, **fault)
     asked = await ask_with(sim, inbox, PDF)
@@ -148,7 +148,7 @@ async def message_event(sim: SlackSim, ts: str) -> dict[str, Any]:
 async def test_files_that_arrive_after_a_failed_read_are_added(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """Only once, and not for a message whose files were known."""
+    """They are added only once, and not to a message whose files were known."""
     await sim.subscribe(["app_mention"])
     await sim.call("fault", match="/api/conversations.replies", status=503, body={})
     await ask_with(sim, inbox, PDF)
@@ -165,7 +165,7 @@ async def test_files_that_arrive_after_a_failed_read_are_added(
 async def test_a_mention_without_files_in_a_follow_up_and_a_direct_message(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """A file alone is a message, wherever text alone would be one."""
+    """A file alone is a message wherever text alone would be one."""
     root = await sim.say(ids.ALICE, ids.GENERAL, "hello", mention=True)
     await sim.say(ids.ALICE, ids.GENERAL, "", thread_ts=root, files=[PDF])
     await sim.say(ids.ALICE, ids.DM_ALICE, "", files=[PICTURE])
@@ -201,7 +201,7 @@ async def test_a_deleted_file_is_reported_as_an_edit(
     ((edited, edited_at),) = inbox.edits
     assert (edited.text, names(edited)) == ("see", ["cat.png"])
     assert edited_at > asked.sent_at
-    await sim.unfurl(ids.GENERAL, asked.message_id)  # tells of the tombstone again
+    await sim.unfurl(ids.GENERAL, asked.message_id)  # announces the tombstone again
     await wait_until_handled(sim)
     assert len(inbox.edits) == 1
 
@@ -217,7 +217,7 @@ async def test_a_message_that_was_only_a_file_is_deleted_with_it(
 
 
 async def test_a_file_deleted_while_the_bot_was_away(sim: SlackSim, inbox: FakeInbox) -> None:
-    """The last question is looked at again."""
+    """The last question is checked again."""
     async with running(sim, inbox):
         asked = await ask_with(sim, inbox, PDF, PICTURE)
         await until(lambda: inbox.marks)
@@ -245,7 +245,7 @@ async def get(slack: SlackAdapter, found: IncomingAttachment, limit: int = LIMIT
 
 
 async def fail(slack: SlackAdapter, found: IncomingAttachment) -> tuple[Omission, bool]:
-    """How a download fails, and whether another attempt may succeed."""
+    """The error of a download, and whether another attempt may succeed."""
     with pytest.raises(AttachmentError) as error:
         await get(slack, found)
     return error.value.omission, error.value.retry_after is not None
@@ -290,7 +290,7 @@ async def test_a_canvas_is_downloaded_as_a_page(
 async def test_without_the_scope_there_is_no_access(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """The log says what to look at, and neither the token nor an address."""
+    """The log says what to check, and contains neither the token nor an address."""
     found = await post(sim, inbox, PDF)
     await sim.scopes([scope for scope in ids.SCOPES if scope != "files:read"])
     with capture_logs() as lines:
@@ -323,7 +323,7 @@ async def test_a_redirect_within_slack_keeps_the_token(
 async def test_the_token_never_leaves_slack(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """Neither by a redirect, nor for an address in a message."""
+    """It is sent neither to the target of a redirect nor to an address from a message."""
     found = await post(sim, inbox, PDF)
     elsewhere = found.locator["url"].replace("127.0.0.1", "localhost")
     await sim.downloads("elsewhere", to=f"{elsewhere}?signed=1")
@@ -436,7 +436,7 @@ STUB = (*PDF, {"file_access": "check_file_info"})
 async def test_a_file_of_another_workspace(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """Slack Connect: the message names neither the file's address nor its name."""
+    """With Slack Connect, the message contains neither the file's address nor its name."""
     found = await post(sim, inbox, STUB)
     assert (found.name, found.locator) == ("", {"file": found.identity})
     assert await get(slack, found) == Download(PDF[2], "application/pdf", "report.pdf")

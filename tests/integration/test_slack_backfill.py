@@ -79,7 +79,8 @@ def said(inbox: FakeInbox) -> list[str]:
 async def test_missed_messages_take_one_read_per_channel_and_thread(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """A mention, its thread, a reply in a known thread, and a direct message."""
+    """The missed messages are a mention, its thread, a reply in a known thread, and a direct
+    message."""
     root = next(iter(inbox.conversations)).rpartition("/")[2]
     inbox.active_conversations = [conversation_at(ids.GENERAL, root)]
     mention = await sim.say(ids.ALICE, ids.GENERAL, "a new question", mention=True)
@@ -119,7 +120,8 @@ async def test_the_first_start_answers_no_older_messages(sim: SlackSim) -> None:
 async def test_long_histories_are_read_page_by_page_and_accepted_in_order(
     sim: SlackSim, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch, without: list[str]
 ) -> None:
-    """A channel's newest page comes first, a thread's oldest; also if Slack sends no cursor."""
+    """A channel's newest page comes first, a thread's oldest; this works even if Slack sends no
+    cursor."""
     monkeypatch.setattr("adapters.slack.history.PAGE", 20)
     questions = [f"q{n}" for n in range(50)]
     for text in questions:
@@ -315,7 +317,7 @@ async def test_the_thread_that_was_read_the_longest_ago_is_read_first(
 ) -> None:
     """Otherwise a bot that dies often would never get to quiet threads.
 
-    The channel's watermark follows the lowest unread thread, so the next start reads less.
+    The channel's watermark follows the oldest unread thread, so the next start reads less.
     """
     await sim.online()
     async with running(sim, inbox):
@@ -339,7 +341,7 @@ async def test_the_thread_that_was_read_the_longest_ago_is_read_first(
 async def test_edits_and_deletions_before_the_first_read_are_found(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """A message that the read returns shows its edit; only the missing one costs a request."""
+    """A message returned by the read shows its edit; only a missing one costs a request."""
     edited = await sim.say(ids.ALICE, ids.GENERAL, "a questoin", mention=True)
     deleted = await sim.say(ids.ALICE, ids.GENERAL, "a secret", mention=True)
     inbox.latest_questions = [
@@ -361,7 +363,7 @@ async def test_edits_and_deletions_before_the_first_read_are_found(
 async def test_last_questions_are_rechecked_for_edits_and_deletions(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """With one request each: a thread's root, a reply, and an unchanged question."""
+    """Each costs one request: a thread's root, a reply, and an unchanged question."""
     await sim.online()
     async with running(sim, inbox):
         root = await sim.say(ids.ALICE, ids.GENERAL, "first", mention=True)
@@ -387,11 +389,11 @@ async def test_last_questions_are_rechecked_for_edits_and_deletions(
     assert {source.rpartition("/")[2] for source in inbox.deletions} == {reply, fourth}
 
 
-# ── what other processes lost ─────────────────────────────────────────────────────────────────
+# ── messages that other processes lost ────────────────────────────────────────────────────────
 async def test_a_gap_is_read_again_behind_the_watermarks(
     sim: SlackSim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A mention, a reply in a thread and a direct message that no process stored."""
+    """No process stored the mention, the reply in a thread and the direct message."""
     for name in ("LOOK_SECONDS", "SHORTEST_REST"):
         monkeypatch.setattr(f"bot.catchup.gap_reader.{name}", 0.05)
     inbox = FakeInbox()
@@ -424,7 +426,7 @@ async def test_a_gap_is_read_again_behind_the_watermarks(
 async def test_the_next_process_reads_the_threads_that_the_last_one_did_not_reach(
     sim: SlackSim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Threads with news of since then are read from there; others cost nothing more."""
+    """Threads with messages since then are read from that point; others cost nothing more."""
     for name in ("LOOK_SECONDS", "SHORTEST_REST"):
         monkeypatch.setattr(f"bot.catchup.gap_reader.{name}", 0.05)
     inbox, began = FakeInbox(), time.time()
@@ -463,7 +465,8 @@ async def test_the_next_process_reads_the_threads_that_the_last_one_did_not_reac
 async def test_a_first_read_skips_threads_of_which_all_messages_are_known(
     sim: SlackSim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second one, when the gap has settled, does not: an unknown deletion may hide a loss."""
+    """The second read, once the gap has settled, does not skip them: an unknown deletion may hide a
+    loss."""
     for name in ("LOOK_SECONDS", "SHORTEST_REST"):
         monkeypatch.setattr(f"bot.catchup.gap_reader.{name}", 0.05)
     inbox, began = FakeInbox(), time.time()
@@ -483,7 +486,7 @@ async def test_a_first_read_skips_threads_of_which_all_messages_are_known(
 
 
 async def test_whatever_may_cost_an_event_is_reported(sim: SlackSim) -> None:
-    """Each connection that replaces another, and a delivery that could not be stored."""
+    """Each connection that replaces another, and each delivery that could not be stored."""
     inbox, told = FakeInbox(), list[float]()
     async with running(sim, inbox, report_gap=told.append):
         await until(lambda: told)
@@ -496,7 +499,7 @@ async def test_whatever_may_cost_an_event_is_reported(sim: SlackSim) -> None:
 
 
 class _Lost:
-    """Remembers what was received."""
+    """Remembers every message received."""
 
     def __init__(self) -> None:
         self.texts: set[str] = set()

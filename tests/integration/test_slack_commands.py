@@ -105,7 +105,7 @@ async def test_model_and_help(sim: SlackSim, inbox: FakeInbox) -> None:
 async def test_commands_about_rules_and_people_need_no_thread(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """Slack allows no slash commands in threads, so the channel is what they are about."""
+    """Slash commands do not exist in Slack threads, so these commands apply to the channel."""
     names = ("why", "whoami", "channel", "usage", "forget", "export")
     async with running(sim, inbox):
         for name in names:
@@ -116,8 +116,10 @@ async def test_commands_about_rules_and_people_need_no_thread(
     ]
 
 
-async def test_who_may_not_press_a_button_learns_it_alone(sim: SlackSim, inbox: FakeInbox) -> None:
-    """Also from Slack's own stop button, which has no place for a reply."""
+async def test_a_person_who_may_not_press_a_button_is_told_privately(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """This includes Slack's own stop button, which has no place for a reply."""
     inbox.answer = CommandReply("Nothing was changed: not yours.", refused=True)
     async with running(sim, inbox) as slack:
         root = await sim.say(ids.ALICE, ids.GENERAL, "question", mention=True)
@@ -150,7 +152,8 @@ def menu_of(message: dict[str, Any]) -> dict[str, Any] | None:
 
 
 async def test_a_model_is_chosen_from_a_menu(sim: SlackSim, inbox: FakeInbox) -> None:
-    """In a channel the conversation is asked for next; both replace the message before."""
+    """In a channel, the person then chooses the conversation; each step replaces the previous
+    message."""
     names = ("openai/gpt-5", "ollama/llama3.1:8b", "echo")
     channel = key(ids.GENERAL, "")
     inbox.answer = CommandReply("You can choose", menu=Menu("model", channel, (*names, "default")))
@@ -200,7 +203,8 @@ async def test_a_menu_in_a_thread_needs_no_further_question(
 async def test_more_than_a_hundred_names_are_only_text(
     sim: SlackSim, inbox: FakeInbox, count: int
 ) -> None:
-    """Names too long for a menu's entry are left out of it; long ones are cut when shown."""
+    """Names too long for a menu entry are left out of the menu; long ones are shortened when
+    shown."""
     names = tuple(f"p/{'x' * 90}{n}" for n in range(count))
     inbox.answer = CommandReply(
         "x", menu=Menu("model", key(ids.GENERAL, ""), (*names, names[0], " ", "p" * 151))
@@ -292,7 +296,7 @@ async def test_commands_can_have_a_prefix(sim: SlackSim, inbox: FakeInbox) -> No
 
 
 async def test_the_shortcut_starts_the_thread_over(sim: SlackSim, inbox: FakeInbox) -> None:
-    """On any message of the thread; only that person sees the reply, in the thread."""
+    """It works on any message of the thread; only that person sees the reply, in the thread."""
     async with running(sim, inbox):
         root = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
         reply = await sim.say(ids.BOB, ids.GENERAL, "and more", thread_ts=root)
@@ -340,7 +344,7 @@ async def test_the_stored_conversation_of_a_message_takes_precedence_over_its_th
 
 
 async def test_a_failed_command_gets_an_explanation(sim: SlackSim, inbox: FakeInbox) -> None:
-    """By a slash command and by the shortcut: Slack would show only a code."""
+    """From a slash command or the shortcut, Slack would show only an error code."""
     async with running(sim, inbox):
         root = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
         await until(lambda: len(inbox.receipts) == 2)
@@ -350,7 +354,7 @@ async def test_a_failed_command_gets_an_explanation(sim: SlackSim, inbox: FakeIn
             (ZeroDivisionError(), texts.INTERNAL),
         ):
             inbox.error = error
-            # A late acknowledgement changes nothing about the sentence.
+            # A late acknowledgement does not change the sentence.
             await sim.slash(ids.ALICE, ids.GENERAL, "/help")
             await sim.shortcut(ids.ALICE, "threadline_reset", channel=ids.GENERAL, message_ts=root)
             shown += [sentence] * 2
@@ -383,7 +387,8 @@ async def test_a_slow_command_is_acknowledged_and_answered_later(
 async def test_the_reply_to_a_written_command_is_shown_to_its_author(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """In the channel if the thread has no replies, where Slack shows no private messages."""
+    """If the thread has no replies, Slack shows no private messages there, so the reply is in the
+    channel."""
     async with running(sim, inbox) as adapter:
         root = await sim.say(ids.ALICE, ids.GENERAL, "reset", mention=True)
         inside = await sim.say(ids.ALICE, ids.GENERAL, "reset", mention=True, thread_ts=root)

@@ -1,4 +1,4 @@
-"""The directory of Slack: people, user groups, places and readers, fresh and under failures."""
+"""The Slack directory: people, user groups, places and readers, fresh and during failures."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def count(sim: SlackSim, method: str) -> int:
 
 
 async def forget(slack: SlackAdapter) -> None:
-    """A minute has passed."""
+    """Let a minute pass."""
     facts = slack._session(ids.TEAM).workspace.facts
     for cache in (facts.people, facts.groups, facts.channels, facts.members, facts._ids):
         cache.forget_where(lambda _id, _fact: True)
@@ -88,7 +88,7 @@ async def test_members_guests_strangers_administrators_and_their_groups(
             await describe(directory, absent)
 
 
-async def test_events_tell_strangers_without_a_request(
+async def test_events_reveal_strangers_without_a_request(
     sim: SlackSim, slack: SlackAdapter, directory: SlackDirectory, inbox: FakeInbox
 ) -> None:
     """In a shared channel, an event without its author's workspace proves nothing."""
@@ -116,7 +116,7 @@ async def forget_people(slack: SlackAdapter) -> None:
 async def test_colleagues_of_one_enterprise_are_no_strangers(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """They may administer their workspace, but not this one."""
+    """They may administer their own workspace, but not this one."""
     await sim.workspace(enterprise="E0HOME0001", has_groups=False)
     colleague = {"id": "W1", "enterprise_id": "E0HOME0001", "teams": [ids.OTHER_TEAM]}
     await sim.describe_person(ids.CAROL, enterprise_user=colleague, admin=True)
@@ -140,7 +140,8 @@ async def test_colleagues_of_one_enterprise_are_no_strangers(
 async def test_facts_are_shared_for_a_minute_and_changed_by_events(
     sim: SlackSim, slack: SlackAdapter, directory: SlackDirectory
 ) -> None:
-    """One request serves all; what an event says to have changed is asked again."""
+    """One request serves all of them; facts that an event reports as changed are requested
+    again."""
     for _ in range(3):
         assert (await describe(directory, ids.BOB)).groups == frozenset()
         assert (await directory.place(HERE)).channel_name == "general"
@@ -174,7 +175,7 @@ async def _reads(directory: SlackDirectory, channel: str, user: str, *, reads: b
 async def test_readers_of_channels(
     sim: SlackSim, slack: SlackAdapter, directory: SlackDirectory
 ) -> None:
-    """Members read public channels; guests and strangers the channels that they are in."""
+    """Members read public channels; guests and strangers only the channels that they are in."""
     open_ = await sim.add_channel("open")
     await sim.remove_from_channel(open_, ids.BOB)
     guests = (ids.ALICE, ids.BOB, ids.CAROL)
@@ -200,7 +201,7 @@ async def test_readers_of_channels(
 
 
 async def test_references_that_name_no_one(sim: SlackSim, inbox: FakeInbox) -> None:
-    """Also for `doctor`, which asks without running the bot."""
+    """`doctor`, which asks without running the bot, finds them too."""
     places = ["slack", f"slack:{ids.TEAM}", f"slack:{ids.TEAM}/#General", "discord:1/#x"]
     places += [f"slack:{ids.TEAM}/{ids.RANDOM}", f"slack:{ids.TEAM}/{ids.GENERAL}/1.2"]
     wrong_places = [f"slack:{ids.TEAM}/#generl", "slack:T0OTHER/#general"]
@@ -242,10 +243,10 @@ FAULTS: Mapping[str, Mapping[str, Any]] = {
 async def test_a_failed_lookup_costs_one_decision(
     sim: SlackSim, slack: SlackAdapter, directory: SlackDirectory
 ) -> None:
-    """No fact is invented, and the next question asks again."""
+    """The failed lookup invents no fact, and the next question asks again."""
     await sim.group("oncall", [ids.ALICE])
     for name, found in FAULTS.items():
-        fault = {**found, "times": 100}  # until it is cleared: requests may be on their way
+        fault = {**found, "times": 100}  # until it is cleared: requests may be in flight
         await forget(slack)
         await sim.call("fault", match="/api/users.info", **fault)
         with pytest.raises(PlatformError):
@@ -271,7 +272,8 @@ async def forget_groups(slack: SlackAdapter) -> None:
 async def test_missing_scopes_make_facts_unknown(
     sim: SlackSim, slack: SlackAdapter, directory: SlackDirectory
 ) -> None:
-    """None of them says that a person is absent or in no group, and no attempt is repeated."""
+    """A missing scope does not mean that a person is absent or in no group, and no attempt is
+    repeated."""
     public = await sim.add_channel("team")
     await sim.scopes([scope for scope in ids.SCOPES if scope != "usergroups:read"])
     for _ in range(3):
@@ -301,7 +303,8 @@ async def test_missing_scopes_make_facts_unknown(
 async def test_a_private_sentence_is_shown_where_the_person_sees_it(
     sim: SlackSim, slack: SlackAdapter, directory: SlackDirectory, inbox: FakeInbox
 ) -> None:
-    """In a thread with replies, else in the channel, else in a direct message."""
+    """It is shown in a thread with replies, otherwise in the channel, otherwise in a direct
+    message."""
     root = await sim.say(ids.BOB, ids.GENERAL, "root")
     reply = await sim.say(ids.CAROL, ids.GENERAL, "hello", thread_ts=root, mention=True)
     alone = await sim.say(ids.CAROL, ids.GENERAL, "hello", mention=True)
@@ -323,7 +326,7 @@ async def test_a_private_sentence_is_shown_where_the_person_sees_it(
 async def test_a_channel_that_the_bot_answers_everything_in(
     sim: SlackSim, slack: SlackAdapter, inbox: FakeInbox
 ) -> None:
-    """Each message of a person is reported with a separate thread, and nothing else."""
+    """Each person's message is reported, in a separate thread, and nothing else is."""
     team = await sim.add_channel("team")
     inbox.listening = frozenset({team})
     first = await sim.say(ids.ALICE, team, "what now?")

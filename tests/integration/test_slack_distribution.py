@@ -27,7 +27,7 @@ GENERAL_2, ALICE_2 = ids.of(ids.GENERAL, 2), ids.of(ids.ALICE, 2)
 
 @pytest.fixture
 async def sim() -> AsyncIterator[SlackSim]:
-    """The default workspace has not installed the app."""
+    """A simulator whose default workspace has not installed the app."""
     async with LocalSlack() as slack:
         await slack.add_workspace(2)
         await slack.oauth(installed=False)
@@ -79,8 +79,8 @@ async def test_a_refusal_by_the_person_or_by_slack_stores_nothing(rig: Rig) -> N
     assert await rig.list_installed() == {}
 
 
-async def test_who_is_not_listed_gets_the_app_removed_again(sim: SlackSim, tmp_path: Path) -> None:
-    """Who has the app may install it again."""
+async def test_the_app_is_removed_from_an_unlisted_workspace(sim: SlackSim, tmp_path: Path) -> None:
+    """An unlisted workspace that has the app may install it again."""
     path = tmp_path / "threadline.db"
     async with run_distributed(sim, path, teams=[TEAM_2]) as rig:
         page = await rig.person.install()
@@ -134,7 +134,7 @@ async def test_a_fault_of_the_exchange_costs_this_attempt_alone(rig: Rig) -> Non
 async def test_a_token_that_slack_does_not_take_back_is_stored_nowhere(
     sim: SlackSim, tmp_path: Path
 ) -> None:
-    """Without an answer about the app's removal, at least the token is revoked."""
+    """If Slack does not confirm the app's removal, at least the token is revoked."""
     async with run_distributed(sim, tmp_path / "threadline.db", teams=[TEAM_2]) as rig:
         for fault in FAULTS.values():
             since = len(await sim.requests())
@@ -151,7 +151,7 @@ async def test_a_token_that_slack_does_not_take_back_is_stored_nowhere(
 
 # ── tokens ────────────────────────────────────────────────────────────────────────────────────
 class FastClock(SystemClock):
-    """The time of day can be moved forward; everything else is real."""
+    """Moves the time of day forward; everything else is real."""
 
     ahead = 0.0
 
@@ -162,7 +162,7 @@ class FastClock(SystemClock):
 async def test_an_expiring_token_is_renewed_once_whoever_needs_it(
     sim: SlackSim, tmp_path: Path
 ) -> None:
-    """Early in the background, at the end before anything is sent, also by two processes."""
+    """Early in the background, or at the latest before anything is sent, even by two processes."""
     await sim.oauth(rotates=True)
     clock, lock = FastClock(), asyncio.Lock()
     path = tmp_path / "threadline.db"
@@ -171,7 +171,7 @@ async def test_an_expiring_token_is_renewed_once_whoever_needs_it(
         api = rig.many.session(ids.TEAM).api
         first = await api.bearer()
         clock.ahead = 43_200 - EARLY_SECONDS + 60
-        assert await api.bearer() == first  # still good, while another is fetched
+        assert await api.bearer() == first  # still valid while another is being fetched
         await until(lambda: rig.many.session(ids.TEAM).tokens.busy is False)
         second = await api.bearer()
         assert second != first
@@ -194,7 +194,7 @@ async def test_a_failed_renewal_costs_its_own_workspace_and_is_retried(
     async with run_distributed(sim, tmp_path / "threadline.db", clock=clock) as rig:
         await rig.install(1)
         await rig.install(2)
-        clock.ahead = 50_000  # both have expired, by our clock
+        clock.ahead = 50_000  # both have expired by our clock
         for fault in ("5xx", "dropped", "a list", "ratelimited", "internal_error", "no token"):
             await sim.call("fault", match="oauth.v2.access", **FAULTS[fault])
             with pytest.raises(PlatformError) as raised:
@@ -328,7 +328,7 @@ async def test_an_organization_is_one_workspace_in_the_keys(rig: Rig) -> None:
     assert (await workspace.facts.channels.get(general_4)).name == "general"
     posted = await workspace.api.write("chat.postMessage", channel=general_4, text="hello")
     assert posted.text("ts")
-    # Only the members of a channel's own workspaces can open it.
+    # Only members of the channel's own workspaces can open it.
     directory, key = rig.adapter.directory, ConversationKey("slack", org, general_4, "")
     alice_3, alice_4 = ids.of(ids.ALICE, 3), ids.of(ids.ALICE, 4)
     assert not await directory.can_read(key, alice_3)
@@ -340,7 +340,7 @@ async def test_an_organization_is_one_workspace_in_the_keys(rig: Rig) -> None:
 
 
 async def test_an_organization_without_a_list_of_its_workspaces_is_still_answered(rig: Rig) -> None:
-    """Only what needs the list waits: names of channels in rules, and missed messages."""
+    """Only features that need the list wait: channel names in rules, and missed messages."""
     three = await rig.sim.add_workspace(3, enterprise=ids.ENTERPRISE)
     await rig.install(3, org_wide=True)
     for name, fault in FAULTS.items():
@@ -356,7 +356,8 @@ async def test_an_organization_without_a_list_of_its_workspaces_is_still_answere
 
 
 async def test_in_a_shared_channel_the_mentioned_installation_answers(rig: Rig) -> None:
-    """Slack names the other one; the bot that a message mentions counts, if it is there."""
+    """Slack names the other installation; if the message mentions a bot that is there, its one
+    counts."""
     await rig.install(1)
     await rig.install(2)
 
@@ -383,11 +384,11 @@ async def test_in_a_shared_channel_the_mentioned_installation_answers(rig: Rig) 
     assert other in ("", ids.TEAM)
 
 
-# ── the database's side ───────────────────────────────────────────────────────────────────────
-async def test_what_another_process_installed_or_removed_is_noticed(
+# ── changes in the database ───────────────────────────────────────────────────────────────────
+async def test_installations_changed_by_another_process_are_noticed(
     rig: Rig, tmp_path: Path
 ) -> None:
-    """Immediately for a delivery, and within a minute otherwise."""
+    """A delivery shows the change immediately; otherwise it is noticed within a minute."""
     await rig.install(1)
     store = rig.store.installations()
     found = await store.read("slack", ids.TEAM)
@@ -410,10 +411,10 @@ async def test_without_a_running_adapter_the_pages_say_so(sim: SlackSim, tmp_pat
         assert (page.status, install_texts.NOT_READY in page.text) == (503, True)
 
 
-async def test_what_a_workspace_missed_is_read_after_an_outage(
+async def test_messages_that_a_workspace_missed_are_read_after_an_outage(
     sim: SlackSim, tmp_path: Path
 ) -> None:
-    """Each workspace with its token, and none that slows the others."""
+    """Each workspace is read with a separate token, and none slows the others."""
     path = tmp_path / "threadline.db"
     async with run_distributed(sim, path) as rig:
         for number in (1, 2):

@@ -71,7 +71,7 @@ async def test_each_missing_scope_is_named_with_its_consequence(sim: SlackSim) -
 async def test_names_in_rules_are_looked_up_without_running_the_bot(
     sim: SlackSim, tmp_path: Path
 ) -> None:
-    """A name that no one has is named, and a rule that lacks a scope, with the scope."""
+    """`doctor` reports a name that no one has, and a rule that lacks a scope, with the scope."""
     place = f"slack:{ids.TEAM}"
     (tmp_path / "threadline.toml").write_text(
         f"[[rules]]\nwhere = ['{place}/#general', '{place}/#generl']\n"

@@ -47,7 +47,7 @@ async def show(surface: Any, shown: Shown, wanted: Frame) -> Shown:
 
 
 async def wait_until_caught_up(sim: SlackSim, inbox: FakeInbox) -> None:
-    """Everything that was sent before has been handled."""
+    """Wait until everything sent before has been handled."""
 
     async def nothing_pending() -> bool:
         return (await sim.state())["pending"] == 0
@@ -67,7 +67,7 @@ async def ask(sim: SlackSim, inbox: FakeInbox, text: str = "frist") -> str:
 async def test_an_edit_has_the_new_text_and_its_time(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """Slack also sends another app_mention for an edited mention; it has no effect."""
+    """Slack also sends another app_mention for an edited mention, which has no effect."""
     ts = await ask(sim, inbox)
     edited = await sim.edit(ids.GENERAL, ts, "first &amp; <b>", mention=True, raw=True)
     await wait_until_caught_up(sim, inbox)

@@ -82,7 +82,7 @@ async def request_count(sim: SlackSim, method: str) -> int:
 async def test_long_code_becomes_a_file_between_the_pages_around_it(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Slack shows the file with a delay, and only then the next page is posted."""
+    """Slack shows the file with a delay, and the next page is posted only after that."""
     await sim.uploads(seconds=0.3)
     root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
@@ -116,7 +116,8 @@ async def test_a_file_in_a_direct_message(sim: SlackSim, slack: SlackAdapter) ->
 async def test_a_file_with_the_right_content_is_kept(
     sim: SlackSim, slack: SlackAdapter, lost: tuple[int, ...]
 ) -> None:
-    """The file's name identifies page and content, even if the ledger does not know its message."""
+    """The file's name identifies its page and content, even if the ledger does not know its
+    message."""
     root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     shown = await show(surface, Shown(), frame(surface))
@@ -159,7 +160,7 @@ async def test_text_replaces_a_file(sim: SlackSim, slack: SlackAdapter) -> None:
 async def share_unconfirmed(
     sim: SlackSim, slack: SlackAdapter, root: str, *, seconds: float
 ) -> tuple[Any, Shown]:
-    """A reply whose file Slack shares after `seconds`, while the response was lost."""
+    """A reply whose file Slack shares after `seconds`, although the response was lost."""
     surface = slack.surface(claim(CHANNEL, root))
     wanted = frame(surface)
     shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
@@ -197,7 +198,7 @@ async def test_a_file_that_appears_after_a_restart_is_not_duplicated(
 async def test_a_late_file_with_outdated_content_is_deleted(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Its name has the right page and the wrong digest."""
+    """Its name has the right page but the wrong digest."""
     root = await ask(sim)
     _, shown = await share_unconfirmed(sim, slack, root, seconds=0.6)
     again = slack.surface(claim(CHANNEL, root))
@@ -236,7 +237,7 @@ async def test_a_refused_file_becomes_text(sim: SlackSim, slack: SlackAdapter, h
 async def test_no_file_is_left_when_the_thread_is_deleted(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Whether the question is deleted before the upload or during it."""
+    """The question may be deleted before the upload or during it."""
     root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     wanted = frame(surface)

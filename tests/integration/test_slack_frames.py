@@ -1,4 +1,4 @@
-"""Malformed Socket Mode frames: one frame is lost at most, and the bot keeps listening."""
+"""Malformed Socket Mode frames: at most one frame is lost, and the bot keeps listening."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_a_connection_lost_within_a_frame_is_replaced(sim: SlackSim) -> No
 async def test_events_are_served_without_a_valid_hello(
     sim: SlackSim, hello: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The inbox hears of each connection once."""
+    """The inbox hears of each connection exactly once."""
     monkeypatch.setattr(socket, "HELLO_SECONDS", 0.0)
     await sim.links(hello=hello)
     inbox = FakeInbox()
@@ -115,7 +115,7 @@ async def test_an_address_that_does_not_answer_is_replaced(sim: SlackSim) -> Non
 
 
 async def test_a_refused_app_token_is_retried_once_a_minute(sim: SlackSim) -> None:
-    """While the bot runs; health shows the problem."""
+    """The bot keeps running, and health shows the problem."""
     inbox, clock = FakeInbox(), JumpClock()
     async with running(sim, inbox, clock=clock) as adapter:
         refusal = {"ok": False, "error": "not_allowed_token_type"}
@@ -136,7 +136,7 @@ async def test_a_refused_app_token_is_retried_once_a_minute(sim: SlackSim) -> No
 
 
 async def test_a_revoked_token_is_logged_once_and_causes_few_requests(sim: SlackSim) -> None:
-    """Requests fail without being sent until the token works again, which is noticed."""
+    """Requests fail without being sent until the token works again, which the bot notices."""
     inbox, clock = FakeInbox(), JumpClock()
     with capture_logs() as lines:
         async with running(sim, inbox, clock=clock) as adapter:

@@ -81,7 +81,7 @@ async def post(url: str, body: str | bytes, headers: dict[str, str]) -> int:
 async def test_files_over_http(
     sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:
-    """The two requests for a mention are served at the same time, and become one message."""
+    """The two requests for one mention are served concurrently, and become one message."""
     file = ("a.txt", "text/plain", b"some text")
     async with serving(adapter, inbox):
         assert await sim.set_http(url)
@@ -202,7 +202,7 @@ async def test_unknown_payloads_are_acknowledged(
 async def test_a_command_whose_text_contains_payload_is_answered(
     sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:
-    """Slack sends buttons as a form with a field of that name, but this is a command."""
+    """Slack sends button presses as a form with a field of that name, but this is a command."""
     async with serving(adapter, inbox):
         assert await sim.set_http(url)
         result = await sim.slash(ids.ALICE, ids.GENERAL, "/help", "with my payload")

@@ -1,4 +1,4 @@
-"""Faults of one installation: each costs this one thing, and no other workspace.
+"""Faults of one installation: each affects only that installation, and no other workspace.
 
 The adapter runs for many workspaces against the simulated Slack, on a real database.
 """
@@ -33,7 +33,7 @@ THROTTLED = {"status": 429, "headers": {"Retry-After": "300"}, "times": 1_000}
 
 @pytest.fixture
 async def sim() -> AsyncIterator[SlackSim]:
-    """No workspace has installed the app."""
+    """A simulator where no workspace has installed the app."""
     async with LocalSlack() as slack:
         await slack.add_workspace(2)
         await slack.oauth(installed=False)
@@ -60,7 +60,8 @@ def event(kind: str, team: str, **fields: Any) -> dict[str, Any]:
 
 # ── removal ───────────────────────────────────────────────────────────────────────────────────
 async def test_removing_a_workspaces_own_installation_leaves_its_organizations(rig: Rig) -> None:
-    """A redelivered event finds the workspace's installation gone, and must not take the next."""
+    """A redelivered event finds the workspace's installation gone, and must not remove the
+    organization's."""
     await rig.sim.add_workspace(3, enterprise=ids.ENTERPRISE)
     await rig.install(3, org_wide=True)
     named = {"team_id": TEAM_3, "enterprise_id": ids.ENTERPRISE, "is_enterprise_install": False}
@@ -74,7 +75,8 @@ async def test_removing_a_workspaces_own_installation_leaves_its_organizations(r
 async def test_an_installation_that_the_operator_removed_is_forgotten_with_slacks_event(
     rig: Rig,
 ) -> None:
-    """`threadline slack uninstall` deletes it, and only then Slack says that the app is gone."""
+    """`threadline slack uninstall` deletes it, and Slack reports the app's removal only
+    afterwards."""
     await rig.install()
     store = rig.store.installations()
     assert await store.remove("slack", ids.TEAM, installed_until=SystemClock().time())
@@ -88,7 +90,7 @@ async def test_an_installation_that_the_operator_removed_is_forgotten_with_slack
 async def test_an_installation_made_while_an_old_removal_is_verified_stays(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """auth.test refuses the old token while people install the app again."""
+    """auth.test refuses the old token while people are installing the app again."""
     await rig.install()
     first = (await rig.list_installed())[ids.TEAM]
     session = rig.many.session(ids.TEAM)
@@ -139,7 +141,7 @@ async def test_a_request_that_waits_for_its_token_is_not_sent_after_the_removal(
 
 
 async def test_a_lookup_that_ends_with_its_session_is_unknown_and_cancels_no_one(rig: Rig) -> None:
-    """A turn asks who the author is while people install the app again."""
+    """A turn looks up the author while people are installing the app again."""
     await rig.install()
     session = rig.many.session(ids.TEAM)
     await rig.sim.call("fault", match="users.info", delay=60.0)
@@ -154,7 +156,7 @@ async def test_a_lookup_that_ends_with_its_session_is_unknown_and_cancels_no_one
 async def test_a_slow_database_makes_no_workspace_absent(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An event of a workspace that is not known yet comes again, and its turns wait."""
+    """An event from a workspace that is not known yet is redelivered, and its turns wait."""
 
     async def hang(_platform: str) -> None:
         await asyncio.sleep(3_600)
@@ -168,7 +170,7 @@ async def test_a_slow_database_makes_no_workspace_absent(
 
 # ── renewal ───────────────────────────────────────────────────────────────────────────────────
 class Ahead(SystemClock):
-    """The time of day is ahead, so that all tokens have expired."""
+    """A clock that is ahead, so that all tokens have expired."""
 
     ahead = 0.0
 
@@ -177,7 +179,7 @@ class Ahead(SystemClock):
 
 
 class Lease:
-    """A lock that is lost while something in it waits, as PostgreSQL's is in an outage."""
+    """A lock that is lost while its holder waits, as PostgreSQL's is in an outage."""
 
     def __init__(self) -> None:
         self.body: asyncio.Task[Any] | None = None
@@ -202,7 +204,8 @@ class Lease:
 async def test_a_token_that_slack_renewed_is_stored_although_the_lock_is_lost(
     sim: SlackSim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slack has revoked the earlier refresh token, so losing the new one loses the workspace."""
+    """Slack has revoked the earlier refresh token, so losing the new one would lose the
+    workspace."""
     await sim.oauth(rotates=True)
     clock, lease = Ahead(), Lease()
     path = tmp_path / "threadline.db"
@@ -263,7 +266,8 @@ async def test_a_refused_renewal_uses_what_people_installed_meanwhile(
 
 # ── other workspaces ──────────────────────────────────────────────────────────────────────────
 async def test_a_name_in_a_rule_is_looked_up_in_its_workspace_alone(rig: Rig) -> None:
-    """One that Slack refuses must not decide who may ask in another, and idle ones stay idle."""
+    """A name that Slack refuses in one workspace must not decide who may ask in another; idle ones
+    stay idle."""
     await rig.install(1)
     await rig.install(2)
     await until(lambda: not any(session.busy for session in rig.many._sessions.values()))
@@ -271,7 +275,7 @@ async def test_a_name_in_a_rule_is_looked_up_in_its_workspace_alone(rig: Rig) ->
     ref = PersonRef(PersonKind.NAME, "oncall", "slack", TEAM_2, "@oncall")
     assert await rig.adapter.directory.unknown([ref]) == []
     assert list(rig.many._sessions) == [TEAM_2]
-    # What names no workspace may be about any of them, and one fault hides no other answer.
+    # A reference without a workspace may be about any of them, and one fault hides no other result.
     await rig.sim.call("fault", match="/api/", having="xoxb-threadline-bot", **THROTTLED)
     await rig.sim.call("fault", match="usergroups.list", **THROTTLED | {"times": 1})
     anywhere = PersonRef(PersonKind.NAME, "oncall", "slack", "", "@oncall")
@@ -281,7 +285,7 @@ async def test_a_name_in_a_rule_is_looked_up_in_its_workspace_alone(rig: Rig) ->
 async def test_a_question_in_a_shared_channel_comes_again_if_slack_does_not_say_who_is_there(
     rig: Rig,
 ) -> None:
-    """conversations.info of the mentioned workspace is throttled; the question is not lost."""
+    """conversations.info for the mentioned workspace is throttled, but the question is not lost."""
     await rig.install(1)
     await rig.install(2)
     message = {
@@ -327,7 +331,7 @@ async def test_the_stop_button_reaches_the_installation_whose_thread_it_is(rig: 
 async def test_more_sessions_than_usual_end_only_once_they_rest(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A person's question may wait for a lookup of a session that is not otherwise busy."""
+    """A person's question may be waiting for a lookup in a session that is otherwise idle."""
     monkeypatch.setattr(many, "MAX_SESSIONS", 1)
     await rig.install(1)
     await rig.install(2)
@@ -341,7 +345,7 @@ async def test_more_sessions_than_usual_end_only_once_they_rest(
 
 
 async def test_a_stopped_adapter_begins_nothing(sim: SlackSim, tmp_path: Path) -> None:
-    """Its turns wait for the next connection, instead of using what is closed."""
+    """Its turns wait for the next connection, instead of using one that is closed."""
     async with run_distributed(sim, tmp_path / "threadline.db") as rig:
         await rig.install()
         assert rig.adapter.surface(claim(ids.GENERAL, "1.000001")) is not None
@@ -359,7 +363,7 @@ async def test_doctor_blames_no_one_for_scopes_that_slack_did_not_list(rig: Rig)
 
 # ── the pages ─────────────────────────────────────────────────────────────────────────────────
 async def test_a_refusal_that_anyone_can_cause_is_no_problem_of_the_operators(rig: Rig) -> None:
-    """The address of the redirect is public, and a flood must not hide what went wrong."""
+    """The redirect address is public, and a flood of refusals must not hide a real problem."""
     redirect = f"{rig.person.origin}/slack/oauth_redirect"
     with capture_logs() as logged:
         for query in ("", "?state=x&code=y", f"?error={'e' * 3_000}"):
@@ -370,7 +374,7 @@ async def test_a_refusal_that_anyone_can_cause_is_no_problem_of_the_operators(ri
 
 
 async def test_a_fault_of_auth_test_is_not_called_a_wrong_code(rig: Rig) -> None:
-    """The exchange succeeded: the page must not send the operator to the client secret."""
+    """The exchange succeeded, so the page must not blame the client secret."""
     for fault in ({"status": 503}, {"status": 429, "headers": {"Retry-After": "300"}}):
         await rig.sim.call("fault", match="auth.test", times=1_000, **fault)
         page = await rig.person.install()

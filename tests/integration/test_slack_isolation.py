@@ -88,7 +88,7 @@ async def ask_after_a_shortcut(rig: IsolationRig, channel: str) -> str:
 
 
 async def ask_with_a_file(rig: IsolationRig, channel: str) -> str:
-    """Another workspace decides about the file, so its download begins with files.info."""
+    """The file belongs to another workspace, so its download begins with files.info."""
     stub = {"file_access": "check_file_info"}
     return await post_and_download(rig, channel, ("a.txt", "text/plain", CONTENT, stub))
 
@@ -118,14 +118,14 @@ async def ask_about_groups(rig: IsolationRig, channel: str) -> str:
 
 
 async def ask_about_a_channel(rig: IsolationRig, channel: str) -> str:
-    """A rule about the readers of a public channel that the bot is not in."""
+    """A rule about the readers of a public channel without the bot needs them."""
     elsewhere = ConversationKey("slack", ids.TEAM, "#random", "")
     rig.look_up(lambda directory: directory.can_read(elsewhere, ids.BOB))
     return await rig.ask(channel)
 
 
 async def post_and_download(rig: IsolationRig, channel: str, file: Upload) -> str:
-    """Ask with a file, and begin its download, as the core does."""
+    """Ask with a file, and begin to download it, as the core does."""
     root = await rig.sim.say(ids.ALICE, channel, f"@bob {WORDS}", mention=True, files=[file])
     (found,) = attachments((await rig.sim.thread(channel, root))[0])
     rig.download(found.locator)
@@ -133,7 +133,7 @@ async def post_and_download(rig: IsolationRig, channel: str, file: Upload) -> st
 
 
 async def ask_and_vote(rig: IsolationRig, channel: str) -> str:
-    """A thumb down, after which a modal asks for a comment."""
+    """Give a thumbs-down, after which a modal asks for a comment."""
     root = await rig.ask(channel)
     await rig.turn_done(root)
     reply = [one for one in await rig.sim.thread(channel, root) if one.get("bot_id") == ids.BOT][-1]
@@ -143,7 +143,7 @@ async def ask_and_vote(rig: IsolationRig, channel: str) -> str:
 
 
 async def ask_and_export(rig: IsolationRig, channel: str) -> str:
-    """Someone new has a right to a file each time; it comes as a direct message."""
+    """Export as someone new each time, who may have a file; it arrives as a direct message."""
     user = await rig.sim.add_person("leaver", [channel])
     await rig.sim.slash(user, channel, "/export", "me")
     return await rig.ask(channel)
@@ -242,7 +242,8 @@ async def wait_until_hit(
 ) -> None:
     """Wait until half of the replies have sent the request.
 
-    Fewer are enough if all replies are whole: the rate limiter may choose another way for some.
+    Fewer are enough if all replies are whole, since the rate limiter may choose another way for
+    some.
     """
 
     async def enough() -> bool:
@@ -276,7 +277,7 @@ async def assert_answered_in_time(rig: IsolationRig, channel: str, root: str) ->
 async def wait_until_recovered(rig: IsolationRig, hit: Mapping[str, tuple[str, str]]) -> None:
     """Wait until the affected replies are complete and no status is left."""
 
-    left = list(hit.values())  # one is looked at until it is complete, then the next
+    left = list(hit.values())  # each is checked until it is complete, then the next
 
     async def whole() -> bool:
         rig.clock.jump(STEP)
@@ -310,7 +311,7 @@ async def test_a_method_throttled_for_five_minutes(rig: IsolationRig, part: int)
 
 
 async def throttle_method(rig: IsolationRig, method: str, scenario: Scenario) -> None:
-    # A new channel, or the bot might already know what it has to look up.
+    # A new channel, since the bot might already know the facts about an old one.
     sim, channel = rig.sim, await rig.channel(method.lower().replace(".", "-"))
     since = len(await sim.requests(path(method)))
     await sim.agent(scenario.agent)
@@ -342,8 +343,8 @@ REFUSALS = 4
 
 
 GROUPS = {"chat.appendStream": 6}
-"""Groups of faults that are tried one after the other, where two are too few: replies that grow at
-the same time share the budget of appends, and some of ten then get none."""
+"""Groups of faults that are tried one after the other, because two groups are not enough: replies
+that grow concurrently share the budget of appends, and some of ten would get none."""
 
 
 @pytest.mark.parametrize("method", SCENARIOS)
@@ -363,7 +364,7 @@ async def test_a_method_with_faulty_responses(rig: IsolationRig, method: str) ->
 async def apply_faults(
     rig: IsolationRig, method: str, scenario: Scenario, names: list[str]
 ) -> None:
-    """Apply all these faults at the same time, each in a different channel."""
+    """Apply all these faults concurrently, each in a different channel."""
     sim, since = rig.sim, len(await rig.sim.requests(path(method)))
     places = {name: await rig.channel(re.sub(r"\W", "-", name.lower())) for name in names}
     for name, channel in places.items():
@@ -433,9 +434,8 @@ def methods_in_source() -> set[str]:
 
 
 def installing() -> set[str]:
-    """The requests of an app that many workspaces install: the simulator's routes beside its
-    general one. `test_slack_distribution.py` has their faults.
-    """
+    """The requests of an app that many workspaces install: the simulator's routes beside the
+    general one. `test_slack_distribution.py` tests their faults."""
     paths = (route.rpartition("/api/")[2] for route in SlackServer().routes if "/api/" in route)
     return {name for name in paths if "{" not in name} | {"auth.teams.list"}
 

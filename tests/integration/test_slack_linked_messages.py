@@ -1,4 +1,4 @@
-"""Links to messages of the workspace: read with the rights of the person who asks."""
+"""Links to messages of the workspace: read with the asker's access rights."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def test_which_addresses_are_messages(url: str, place: Permalink | None) -> None
 
 
 def test_links_in_a_message() -> None:
-    """Each once, a few at most, and none that Slack itself shows below the text."""
+    """Each link counts once and only a few count; a link whose message Slack already shows does
+    not."""
     text = f"<{URL}> and <{URL}?thread_ts=1763610000.000100&amp;cid=C1|here>"
     found = linked_messages({"text": f"{text} <{URL}>"}, HOST, "U1")
     assert [one.locator.get("thread") for one in found] == [None, "1763610000.000100"]
@@ -96,7 +97,7 @@ async def ask(sim: SlackSim, inbox: FakeInbox, text: str, user: str = ids.ALICE)
 
 
 async def read(slack: SlackAdapter, asked: Incoming) -> str:
-    """The text behind the question's only link."""
+    """The text that the question's only link leads to."""
     (found,) = asked.attachments
     assert (found.name, found.media_type, found.is_link) == (
         "linked message",

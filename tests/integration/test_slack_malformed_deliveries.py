@@ -1,6 +1,6 @@
 """Malformed deliveries through the real Bolt, with one running adapter per mode.
 
-Tries a part of the mutations of tests/unit/test_slack_mutations.py, over a connection.
+Tries a sample of the mutations of tests/unit/test_slack_mutations.py, over a connection.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.support.mutations import mutations
 from tests.support.slack_kit import running, until
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
-EVERY = 61  # every how many mutations one is tried
+EVERY = 61  # one in this many mutations is tried
 EVENTS = ("messages", "no_messages", "other_events")
 
 

@@ -44,7 +44,8 @@ async def until_nothing_is_left(sim: SlackSim, inbox: FakeInbox) -> None:
 
 
 async def leave_a_duplicate(sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter) -> str:
-    """A page that was posted twice, and of which Slack does not delete one; returns the thread."""
+    """Leave a page that was posted twice, one copy of which Slack does not delete; returns the
+    thread."""
     ts = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
     surface = slack.surface(claim(CHANNEL, ts))
     for _ in range(2):
@@ -58,7 +59,7 @@ async def leave_a_duplicate(sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 
 
 async def test_the_next_start_deletes_a_duplicate_page(sim: SlackSim, inbox: FakeInbox) -> None:
-    """Until then no attempt takes it for a page."""
+    """Until then, no attempt takes it for a page."""
     async with running(sim, inbox) as slack:
         ts = await leave_a_duplicate(sim, inbox, slack)
         left = inbox.left[0].name
@@ -72,7 +73,7 @@ async def test_the_next_start_deletes_a_duplicate_page(sim: SlackSim, inbox: Fak
 
 
 async def test_the_next_start_deletes_a_file(sim: SlackSim, inbox: FakeInbox) -> None:
-    """One that is gone already is not asked for again."""
+    """A file that is already gone costs no further request."""
     inbox.left.append(Leftover(1, LeftoverKind.FILE, CHANNEL, "F0GONE", ids.TEAM, 2e9))
     async with running(sim, inbox):
         await until_nothing_is_left(sim, inbox)
@@ -123,7 +124,7 @@ async def test_a_process_that_dies_between_a_message_and_its_file_leaves_neither
 
 
 async def test_a_file_whose_message_stays_is_not_left(sim: SlackSim, inbox: FakeInbox) -> None:
-    """Slack refuses to delete the message now; perhaps the reply keeps it."""
+    """Slack refuses to delete the message for now, and the reply may keep it."""
     async with running(sim, inbox, file_from_messages=3) as slack:
         ts = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
         surface = slack.surface(claim(CHANNEL, ts))

@@ -46,7 +46,7 @@ def shares(author: str) -> list[dict[str, Any]]:
 async def test_a_forwarded_message_has_the_names_of_people_and_channels(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """Including names that occur only in the forwarded message, and channels without a label."""
+    """Some names occur only in the forwarded message, and some channels have no label."""
     await sim.say(ids.ALICE, ids.DM_ALICE, "", attachments=shares(ids.BOB))
     await until(lambda: inbox.received)
     assert inbox.received[0].text == "Forwarded message from bob:\n> ask @alice in #random"

@@ -310,7 +310,7 @@ async def test_an_old_thread_is_read_without_bots(sim: SlackSim) -> None:
 
 
 async def test_all_names_in_a_message_are_looked_up_together(sim: SlackSim) -> None:
-    """One after another, the second name would be too late."""
+    """If they were looked up one after another, the second name would be too late."""
     inbox = FakeInbox()
     async with running(sim, inbox):
         await sim.say(ids.ALICE, ids.DM_ALICE, "@bob and @carol and @otherbot")

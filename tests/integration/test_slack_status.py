@@ -71,7 +71,7 @@ async def test_a_turn_ends_though_its_status_cannot_be_cleared(
 async def test_the_next_turn_takes_over_the_status(
     sim: SlackSim, slack: SlackAdapter, clock: JumpClock
 ) -> None:
-    """Clearing for the earlier turn must not clear the later turn's status."""
+    """Clearing the earlier turn's status must not clear the later turn's."""
     ts = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
     first, second = (slack.surface(claim(CHANNEL, ts, turn=turn)) for turn in (7, 8))
     await first.open()
@@ -101,7 +101,7 @@ async def test_a_status_whose_response_was_lost_is_cleared(
 
 
 async def leave_a_status(sim: SlackSim, inbox: FakeInbox, clock: JumpClock) -> str:
-    """A process whose turn ends while Slack refuses to clear its status, and which then ends, too.
+    """A process whose turn ends while Slack refuses to clear its status, and which then ends too.
 
     Returns the thread.
     """
@@ -118,7 +118,7 @@ async def leave_a_status(sim: SlackSim, inbox: FakeInbox, clock: JumpClock) -> s
 
 
 async def until_settled(sim: SlackSim, inbox: FakeInbox, clock: JumpClock) -> None:
-    """Wait until no status and no leftover is there."""
+    """Wait until no status and no leftover remain."""
 
     async def is_settled() -> bool:
         clock.jump(1.0)
@@ -142,7 +142,8 @@ async def test_the_next_start_clears_a_status_that_a_finished_turn_left(
 async def test_another_process_clears_it_once_no_turn_is_at_work_there(
     sim: SlackSim, clock: JumpClock
 ) -> None:
-    """The other process has run all the time; the thread's next turn knows of no status."""
+    """The other process has been running all along; the thread's next turn does not know about the
+    status."""
     inbox = FakeInbox()
     async with running(sim, inbox, clock=clock):
         ts = await leave_a_status(sim, FakeInbox(left=inbox.left), clock)
@@ -187,7 +188,7 @@ async def test_a_later_turn_that_takes_the_status_over_settles_it(
 async def test_a_turn_that_another_process_continues_leaves_the_status_to_be_cleared(
     sim: SlackSim, slack: SlackAdapter, inbox: FakeInbox, clock: JumpClock
 ) -> None:
-    """The later turn had taken over what the earlier one recorded, and lost its lease then."""
+    """The later turn had taken over the earlier one's record, and then lost its lease."""
     ts = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
     first, second = (slack.surface(claim(CHANNEL, ts, turn=turn)) for turn in (7, 8))
     await first.open()

@@ -92,7 +92,7 @@ async def start_reply(
 async def test_a_reply_streams_and_its_close_sets_buttons_identity_and_status(
     sim: SlackSim, slack: SlackAdapter, channel: str, kind: str
 ) -> None:
-    """No further request is needed."""
+    """The close needs no further request."""
     reply = await start_reply(sim, slack, channel, kind)
     await reply.write("# Hello\n\nThis is ", "**bold", " text** and", " the end")
     await reply.finish(None, Control.RETRY)
@@ -169,7 +169,7 @@ async def test_a_long_stream_is_closed_in_time_and_continued_by_edits(
 async def test_a_stopped_stream_does_not_grow_until_the_turn_ends(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Slack refuses appends before or after it sends the stop event."""
+    """Slack refuses appends, perhaps even before it sends the stop event."""
     reply = await start_reply(sim, slack)
     await reply.write("Some words. ")
     await sim.stop_agent(ids.ALICE, ids.GENERAL, reply.ts)

@@ -258,7 +258,7 @@ async def thinking(sim: SlackSim) -> Any:
 async def test_the_session_is_processing_while_the_turn_runs(
     sim: SlackSim, slack: SlackAdapter, channel: str
 ) -> None:
-    """Slack shows its stop button; after the turn, the session is always active again."""
+    """Slack shows its stop button during the turn; after it, the session is always active again."""
     surface = slack.surface(claim(channel, await ask(sim, channel)))
     await surface.open()
     (session,) = await thinking(sim)
@@ -311,7 +311,8 @@ async def _is_requested(sim: SlackSim, method: str, times: int) -> bool:
 
 @pytest.mark.parametrize("posts", [0, 1])
 async def test_no_status_stays(sim: SlackSim, slack: SlackAdapter, posts: int) -> None:
-    """The app may be an agent or not, and a post may have cleared the status or not."""
+    """This holds whether or not the app is an agent, and whether or not a post has cleared the
+    status."""
     await sim.agent(False)
     surface = slack.surface(claim(ids.GENERAL, await ask(sim)))
     await surface.open()
@@ -319,7 +320,7 @@ async def test_no_status_stays(sim: SlackSim, slack: SlackAdapter, posts: int) -
     assert status["status"] == "is thinking…"
     showing = surface._status._showing
     assert showing is not None
-    await showing  # Slack's answer has arrived: a post clears only a status that was set before it
+    await showing  # Slack has responded: a post clears only a status that was set before it
     if posts:
         await show(surface, Shown(), frame("hello"))
     await surface.close()
@@ -330,7 +331,8 @@ async def test_no_status_stays(sim: SlackSim, slack: SlackAdapter, posts: int) -
 async def test_a_status_is_set_only_if_it_can_be_cleared(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Half of the fifty requests a minute remain for clearing what the others set."""
+    """Half of the fifty requests a minute are left for clearing the statuses that the others
+    set."""
     surfaces = [slack.surface(claim(ids.GENERAL, await ask(sim), turn=n)) for n in range(40)]
     await asyncio.gather(*(surface.open() for surface in surfaces))
 

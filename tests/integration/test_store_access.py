@@ -27,7 +27,7 @@ pytestmark = pytest.mark.asyncio
 
 
 async def test_withheld_questions_are_no_history(place: Place) -> None:
-    """A summary that covers one is dropped, and one that is being written is not saved."""
+    """A summary that covers a withheld question is dropped, and one being written is not saved."""
     async with opened(place) as store:
         await store.accept(said(1, "first"))
         await store.accept(said(2, "second", author=BEN))
@@ -58,8 +58,8 @@ async def test_withheld_questions_are_no_history(place: Place) -> None:
         assert [message.content for message in found] == ["second"]
 
 
-async def test_a_person_is_due_once_a_day(place: Place) -> None:
-    """However many messages of theirs are handled at the same time."""
+async def test_a_person_gets_a_notice_once_a_day(place: Place) -> None:
+    """Several of the person's messages may be handled at the same time."""
     clock = ManualClock()
     async with opened(place, clock=clock) as store:
 

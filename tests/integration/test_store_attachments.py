@@ -109,7 +109,7 @@ async def test_a_question_is_stored_with_its_attachments_in_their_order(store: S
 
 
 async def test_history_has_files_but_no_links(store: SqlStore) -> None:
-    """A question does not make the bot download the links of earlier messages."""
+    """A question does not make the bot download the links in earlier messages."""
     await store.accept(said(2), [said(1, attachments=[PHOTO, LINK])])
     await store.accept(said(3, address=Address.ASIDE, attachments=[LINK, NOTES]))
     assert names(await attachments_of(store, 1)) == ["photo.png"]
@@ -119,7 +119,7 @@ async def test_history_has_files_but_no_links(store: SqlStore) -> None:
 async def test_a_redelivered_message_brings_no_second_attachment(
     store: SqlStore, place: Place
 ) -> None:
-    """Neither does a backlog that contains the question."""
+    """A backlog that contains the question does not bring one either."""
     asked = said(2, attachments=[PHOTO])
     await store.accept(asked, [said(1, attachments=[NOTES]), asked])
     await store.accept(asked)
@@ -173,7 +173,7 @@ async def test_text_that_sqlite_cannot_store_does_not_stop_a_message(store: SqlS
     )
 
 
-# ── the store of bytes and extracts ───────────────────────────────────────────────────────────
+# ── stored bytes and extracts ─────────────────────────────────────────────────────────────────
 async def test_a_download_fills_in_what_the_platform_did_not_say(store: SqlStore) -> None:
     bare = IncomingAttachment(name="", locator={"url": "u"}, identity="F9")
     await store.accept(said(1, attachments=[bare, PHOTO]))
@@ -188,7 +188,7 @@ async def test_a_download_fills_in_what_the_platform_did_not_say(store: SqlStore
 
 
 async def test_an_address_is_kept_only_until_the_download(store: SqlStore, place: Place) -> None:
-    """A signed address is a secret. A link stays: it is in the message's text."""
+    """A signed address is a secret. A link stays, since it is in the message's text."""
     await store.accept(said(1, attachments=[PHOTO, LINK, NOTES]))
     photo, link, notes = await attachments_of(store)
     await save(store, photo)
@@ -277,8 +277,8 @@ async def test_history_says_which_messages_have_attachments(store: SqlStore) -> 
 
 
 # ── edits ─────────────────────────────────────────────────────────────────────────────────────
-async def test_an_edit_keeps_what_stays_with_its_bytes(store: SqlStore) -> None:
-    """Also if the platform reports it at another place and with a new address."""
+async def test_an_edit_keeps_the_bytes_of_unchanged_attachments(store: SqlStore) -> None:
+    """The platform may report an attachment in another place and with a new address."""
     await store.accept(said(1, attachments=[PHOTO, NOTES, LINK]))
     before = await attachments_of(store)
     digest = await save(store, before[0])
@@ -324,7 +324,7 @@ async def test_an_edit_of_history_adds_no_links(store: SqlStore) -> None:
     assert names(await attachments_of(store, 2)) == ["notes.txt"]
 
 
-async def test_what_has_no_identity_is_recognized_by_what_the_platform_says(
+async def test_an_attachment_without_an_identity_is_recognized_by_its_description(
     store: SqlStore,
 ) -> None:
     """Otherwise each edit event of an unchanged message would ask the model again."""
@@ -350,7 +350,8 @@ async def test_a_file_that_the_platform_no_longer_has_loses_its_bytes(
 
 
 async def test_a_transcript_that_comes_later_is_used(store: SqlStore) -> None:
-    """While the recording is pending it changes nothing else; afterwards it is a change."""
+    """While the recording is pending, the transcript changes nothing else; afterwards it counts as
+    a change."""
     voice = replace(PHOTO, name="voice", is_voice=True)
     spoken = replace(voice, transcript="hello")
     await store.accept(said(1, attachments=[voice]))
@@ -376,8 +377,9 @@ async def test_an_edit_that_brings_bytes_stores_them(store: SqlStore) -> None:
 
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
-async def test_bytes_go_with_the_last_message_that_has_them(store: SqlStore) -> None:
-    """By erasing a message, by erasing a record, and by deleting a conversation."""
+async def test_bytes_are_deleted_with_the_last_message_that_has_them(store: SqlStore) -> None:
+    """They are deleted by erasing a message, by erasing a record, and by deleting a
+    conversation."""
     for number in (1, 2, 3):
         await store.accept(said(number, where=key(f"t{number}"), attachments=[PHOTO]))
         digest = await save(store, (await attachments_of(store, number))[0])
@@ -400,7 +402,7 @@ async def test_bytes_go_with_the_last_message_that_has_them(store: SqlStore) -> 
 
 
 async def test_a_deleted_file_is_nowhere_in_the_database(tmp_path: Path) -> None:
-    """Searches its name, address, bytes, text and images in all pages, also the free ones."""
+    """Searches for its name, address, bytes, text and images in all pages, including free ones."""
     secret = replace(
         PHOTO, name="hunter2.png", locator={"url": "https://hunter2/"}, data=b"hunter2" * 100_000
     )

@@ -80,7 +80,7 @@ def test_a_backup_of_a_closed_database_leaves_no_other_files(path: Path, copy: P
 async def test_a_backup_while_the_bot_writes_is_complete_and_blocks_no_writer(
     path: Path, copy: Path
 ) -> None:
-    """The backup has everything that was acknowledged before it began."""
+    """The backup has everything acknowledged before it began."""
     async with opened(path) as store:
         stop = asyncio.Event()
         accepted: list[int] = []
@@ -287,14 +287,14 @@ async def _go_on(path: Path) -> None:
 
 
 async def _copy_killed(path: Path, target: Path) -> None:
-    """Leave a copy at `target` of the database of a killed bot."""
+    """Copy a killed bot's database to `target`."""
     async with opened(path) as store:
         await store.accept(said(2, "question 2"))
         await asyncio.to_thread(_as_killed, path, target)
 
 
 def _as_killed(path: Path, target: Path) -> None:
-    """Copy the files that a SIGKILL leaves of an open database."""
+    """Copy the files of an open database, as a SIGKILL would leave them."""
     for suffix in ("", "-wal"):
         Path(f"{target}{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
     assert Path(f"{target}-wal").stat().st_size > 0

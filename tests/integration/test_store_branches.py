@@ -42,7 +42,7 @@ def edited(number: int, text: str, of: Incoming) -> Incoming:
 
 
 async def texts(store: SqlStore, conversation: int = 1) -> list[str]:
-    """What the model gets of the conversation, oldest first."""
+    """The conversation as the model gets it, oldest message first."""
     rows = await store.history(conversation, epoch=1, before=EVERYTHING, limit=100)
     return [row.content for row in reversed(rows)]
 
@@ -60,14 +60,14 @@ async def versions(store: SqlStore) -> list[list[int]]:
 @pytest.mark.parametrize("seed", [101, 102, 103])
 async def test_random_histories_show_the_branch_of_the_tree(place: Place, seed: int) -> None:
     async with opened(place):
-        pass  # which makes the schema
+        pass  # which creates the schema
     with connected(place) as db:
         check_random_history(db, seed, steps=60)
     check(place)
 
 
 async def test_a_dead_process_loses_no_version(place: Place) -> None:
-    """Between the press of "try again" and its answer the earlier one can be shown again."""
+    """Between a press of "try again" and its answer, the earlier version can be shown again."""
     async with opened(place) as store:
         await store.accept(said(1, "q"))
         first = await answer(store, "a1")
@@ -188,7 +188,8 @@ async def test_a_link_shows_the_branch_of_its_moment_and_knows_that_another_is_s
 
 
 async def test_erasure_and_export_know_every_version(place: Place) -> None:
-    """Among others' messages: a conversation of one person is deleted whole."""
+    """This is among messages of others, since a conversation of one person is deleted as a
+    whole."""
     person, where = Person("sim", "w1", EVE.id), key()
     async with opened(place) as store:
         first = said(1, "evelynmark one", author=EVE)
@@ -214,7 +215,7 @@ async def test_erasure_and_export_know_every_version(place: Place) -> None:
 
 
 async def test_a_person_is_forgotten_while_another_answer_is_written(place: Place) -> None:
-    """The running turn asks the question of an earlier one: it must not outlive it."""
+    """The running turn answers an earlier turn's question, and must not outlive it."""
     async with opened(place) as store:
         await store.accept(said(1, "evelynmark", author=EVE))
         await store.accept(said(2, "bobmark", author=BOB))

@@ -14,7 +14,7 @@ from tests.support.store_kit import ANSWER, answer_next, key, look, opened, said
 
 
 async def count(store: SqlStore, number: int, model: str, counted: int, thread: str) -> None:
-    """A turn whose request had `counted` tokens, and twice as many by our estimate."""
+    """Store a turn whose request had `counted` tokens, and twice as many by our estimate."""
     asked = await store.accept(said(number, where=key(thread)))
     result = replace(
         ANSWER, model=model, usage=Usage(counted, 1), estimated_tokens=2 * counted if counted else 0
@@ -105,7 +105,8 @@ async def test_a_server_that_counts_no_cached_tokens_is_not_one_that_counts_none
 
 
 async def test_the_last_count_of_a_conversation_is_found_by_an_index(tmp_path: Path) -> None:
-    """A model that never answered here, or long ago, costs no scan of its or of other turns."""
+    """If a model never answered here, or only long ago, the search scans neither these nor other
+    turns."""
     async with opened(tmp_path / "store.db"):
         plan = look(
             tmp_path / "store.db",

@@ -1,4 +1,4 @@
-"""Moving a team between SQLite and PostgreSQL, both ways."""
+"""Moving a team between SQLite and PostgreSQL, in both directions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def empty(postgres: SharedServer) -> Iterator[PostgresPlace]:
 
 @pytest.fixture
 def team(tmp_path: Path) -> Path:
-    """A database with one of each, a large file, and people who were erased."""
+    """A database with one row of each kind, a large file, and people who were erased."""
     path = tmp_path / "team.db"
     asyncio.run(_fill(path))
     return path
@@ -95,7 +95,7 @@ async def test_a_team_moves_to_postgresql_and_works_there(team: Path, empty: Pos
     async with opened(empty) as store:
         assert (await store.accept(said(20, where=key("t9")))).receipt is Receipt.KNOWN
         accepted = await store.accept(said(40, where=key("new")))
-        assert accepted.conversation == highest + 1  # never given twice, also after a deletion
+        assert accepted.conversation == highest + 1  # never given twice, even after a deletion
         await answer_next(store, accepted.conversation)
         running = await claim_next(store, 1)
         assert running.fence.attempt == 2
@@ -125,10 +125,8 @@ async def test_a_team_moves_back(team: Path, empty: PostgresPlace, tmp_path: Pat
         assert (await store.accept(said(50))).receipt is Receipt.QUESTION
 
 
-async def test_what_people_can_search_is_indexed_again(
-    tmp_path: Path, empty: PostgresPlace
-) -> None:
-    """In both directions: the index itself is not copied."""
+async def test_a_copy_indexes_searchable_texts_again(tmp_path: Path, empty: PostgresPlace) -> None:
+    """This happens in both directions, since the index itself is not copied."""
     path, back, scope = tmp_path / "from.db", tmp_path / "back.db", RecordScope("web", "w1")
     async with opened(path) as store:
         await store.accept(said(1, "a walrus", where=key("t1", platform="web")))
@@ -145,7 +143,7 @@ async def test_what_people_can_search_is_indexed_again(
 
 
 async def test_a_new_team_moves(tmp_path: Path, empty: PostgresPlace) -> None:
-    """Most tables have no row, and have given no id."""
+    """Most tables have no rows and have assigned no ids."""
     path = tmp_path / "new.db"
     async with opened(path) as store:
         await store.accept(said(1))
@@ -191,7 +189,7 @@ async def test_a_database_that_the_bot_uses_is_refused(
 def test_a_copy_that_differs_is_not_kept(
     team: Path, empty: PostgresPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The target changes a value on its way, as a broken client would."""
+    """The target changes a value during the copy, as a broken client would."""
     original = copying.SqliteEnd.rows
 
     def broken(self: copying.SqliteEnd, table: str, columns: list[str]):  # type: ignore[no-untyped-def]

@@ -30,8 +30,8 @@ from tests.support.store_kit import (
 )
 
 ROOT = Path(__file__).parents[2]
-# Accepts and answers messages forever, in four threads, with files that they share; prints each
-# acknowledgement.
+# Accepts and answers messages until killed, in four threads, with files that they share; prints
+# each acknowledgement.
 BUSY = """
 import asyncio, sys
 from itertools import count
@@ -102,7 +102,8 @@ def started(script: str, *arguments: object) -> subprocess.Popen[str]:
 async def test_a_cancelled_caller_leaves_a_complete_transaction_or_none(
     store: SqliteStore, path: Path
 ) -> None:
-    """At any moment: before the thread starts, inside the transaction, after the commit."""
+    """The cancellation may come before the thread starts, inside the transaction, or after the
+    commit."""
     moments = random.Random(7)
     cancelled = {number: asyncio.create_task(_begin(store, number)) for number in range(400)}
     lasting = 0
@@ -199,7 +200,8 @@ async def test_more_transactions_than_one_commit_takes_are_all_committed(
 
 # ── a kill ────────────────────────────────────────────────────────────────────────────────────
 async def test_everything_acknowledged_survives_a_kill(path: Path) -> None:
-    """SIGKILL at five random moments of a busy process, each on the database of the last one."""
+    """SIGKILL at five random moments of a busy process, each on the database that the previous one
+    left."""
     moments = random.Random(11)
     accepted: set[int] = set()
     answered_turns: set[int] = set()

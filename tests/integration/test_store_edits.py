@@ -279,7 +279,8 @@ async def test_edit_of_a_question_that_was_reset_while_waiting_starts_no_turn(
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
 async def test_a_deleted_text_is_nowhere_in_the_file(tmp_path: Path) -> None:
-    """Searches the message, its route, the conversation's name, and free database pages."""
+    """Searches for the message, its route and the conversation's name, including free database
+    pages."""
     secret, place = "The password is hunter2.", tmp_path / "store.db"
     async with opened(place) as store:
         await store.accept(said(1, secret, route={"title": secret}))

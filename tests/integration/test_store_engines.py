@@ -1,4 +1,5 @@
-"""What no other test of the store asks of both engines: marks, rules, books, and their reports."""
+"""Store features that only this test runs on both engines: watermarks, rules, books, and their
+reports."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ async def test_a_damaged_page_is_reported_by_the_operations_that_need_it(path: P
 
 
 async def test_a_damaged_database_is_not_opened(path: Path) -> None:
-    """Writing would make it worse. The error says what to do, and releases the lock."""
+    """Writing to it would make things worse. The error says what to do, and releases the lock."""
     await _fill(path)
     _damage(path)
     for _ in range(2):
@@ -129,7 +129,7 @@ async def test_the_check_for_damage_has_a_time_limit(path: Path) -> None:
 
 
 async def test_the_check_for_damage_ends_in_the_middle_of_a_table(path: Path) -> None:
-    """Each of the table's constraints writes out 20 MB: together, they would take a minute."""
+    """Each of the table's constraints writes out 20 MB; together they would take a minute."""
     async with opened(path) as store:
         await pragma(store, "ignore_check_constraints = 1")
         await store._write(
@@ -175,7 +175,7 @@ async def test_health_names_the_failure_and_notices_its_end_without_traffic(path
             trouble = "The database is locked by another program: close what else has it open."
             assert store.health() == Health(ok=False, details={"trouble": trouble})
             await clock.advance(PROBE_SECONDS)
-            await asyncio.sleep(0.1)  # on another thread it waits for the lock once more
+            await asyncio.sleep(0.1)  # on another thread, it waits for the lock once more
             other.execute("ROLLBACK")
             assert not store.health().ok
             await clock.advance(2 * PROBE_SECONDS)

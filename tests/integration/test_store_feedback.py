@@ -42,7 +42,7 @@ async def test_one_changeable_vote_for_each_person_and_reply(place: Place) -> No
 
 
 async def test_a_vote_needs_the_reply_of_this_conversation(place: Place) -> None:
-    """A button that names a turn of another place, or one without an answer, does nothing."""
+    """A button that names a turn of another place, or one without an answer, has no effect."""
     async with opened(place) as store:
         votes, turn, empty = store.feedback(), await answer(store), await answer(store, 2, "")
         for where, number in (
@@ -59,7 +59,7 @@ async def test_a_vote_needs_the_reply_of_this_conversation(place: Place) -> None
 
 
 async def test_votes_go_with_the_reply(place: Place) -> None:
-    """With a retry, a deleted page and the conversation; other replies' votes stay."""
+    """A retry, a deleted page and a deleted conversation remove them; other replies' votes stay."""
     async with opened(place) as store:
         votes, first, second = store.feedback(), await answer(store), await answer(store, 2)
         for turn in (first, second):

@@ -67,7 +67,7 @@ def rows(path: Path, *tables: str) -> list[int]:
 async def test_other_writes_continue_while_a_large_file_is_written_or_deleted(
     store: SqliteStore, path: Path
 ) -> None:
-    """Each of them waits for one chunk at most, and there are sixteen."""
+    """Each of them waits for one chunk at most, of which there are sixteen."""
     attachment = await attach(store)
 
     async def others_until(name: str, done: Callable[[], bool]) -> int:
@@ -89,7 +89,8 @@ async def test_other_writes_continue_while_a_large_file_is_written_or_deleted(
 async def test_a_question_with_large_files_is_one_transaction_all_the_same(
     store: SqliteStore, path: Path
 ) -> None:
-    """The files are written ahead: the message, its turn and its attachments appear together."""
+    """The files are written in advance; the message, its turn and its attachments appear
+    together."""
     sent = [IncomingAttachment(name=f"{n}", data=BIG[n:]) for n in range(3)]
     task = asyncio.create_task(store.accept(said(1, attachments=sent)))
     tables = ("messages", "turns", "attachments")
@@ -106,7 +107,7 @@ async def test_a_question_with_large_files_is_one_transaction_all_the_same(
 async def test_the_same_file_at_the_same_time_is_stored_once(
     store: SqliteStore, path: Path
 ) -> None:
-    """Also while one of the messages is deleted and another conversation begins with it."""
+    """One of the messages may be deleted while another conversation begins with the same file."""
     attachments = [await attach(store, number) for number in (1, 2, 3)]
     port = store.attachments()
     results = await asyncio.gather(
@@ -201,7 +202,7 @@ async def test_a_cancelled_download_leaves_nothing(store: SqliteStore, path: Pat
     await until(lambda: rows(path, "files") == [1] or task.done())
     task.cancel()
     await asyncio.wait([task])
-    if task.cancelled():  # on a machine that is fast enough
+    if task.cancelled():  # on a fast enough machine
         await until(lambda: rows(path, "files", "chunks", "discarded_files") == [0, 0, 0])
     assert await store.attachments().save_bytes(attachment.id, Download(BIG)) == DIGEST
 
@@ -209,7 +210,8 @@ async def test_a_cancelled_download_leaves_nothing(store: SqliteStore, path: Pat
 async def test_a_start_deletes_what_a_dead_process_left(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that was being written, and one whose message was deleted just before the end."""
+    """It deletes a file that was being written, and one whose message was deleted just before the
+    end."""
     broken = tmp_path / "broken.db"
     with monkeypatch.context() as patch:
         patch.setattr(files, "has_discarded", lambda _db: False)  # the purge does not begin
@@ -223,7 +225,7 @@ async def test_a_start_deletes_what_a_dead_process_left(
 
 
 async def _leave_files(path: Path, broken: Path) -> None:
-    """Write `broken`: the database as it is just before the end of a process."""
+    """Copy the database to `broken` as it is just before a process dies."""
     async with opened(path) as store:
         attachment = await attach(store)
         await store.attachments().save_bytes(attachment.id, Download(BIG))
@@ -237,7 +239,7 @@ async def _leave_files(path: Path, broken: Path) -> None:
 async def test_damaged_bytes_do_not_stop_a_start_and_a_backup_finds_them(
     path: Path, tmp_path: Path
 ) -> None:
-    """Everything else can still be used; only what reads the file fails."""
+    """Everything else can still be used; only reading that file fails."""
     async with opened(path) as store:
         attachment = await attach(store)
         await store.attachments().save_bytes(attachment.id, Download(BIG))

@@ -24,7 +24,7 @@ async def test_leftovers_are_kept_until_they_are_removed(store: SqlStore) -> Non
     assert await store.leftovers("other") == [elsewhere]
     await store.remove_leftover(page)
     assert await store.leftovers_of(1) == [status]
-    await store.remove_leftover(page)  # twice is no error
+    await store.remove_leftover(page)  # recording it twice is no error
     assert await store.leftovers("sim") == [status]
 
 

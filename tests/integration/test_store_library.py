@@ -62,7 +62,7 @@ def new(
 
 # ── ids ───────────────────────────────────────────────────────────────────────────────────────
 async def test_everything_stored_has_a_public_id(world: World) -> None:
-    """Conversations, questions, history and replies of every platform: a random UUID."""
+    """On every platform, conversations, questions, history and replies have a random UUID."""
     accepted = await world.store.accept(said(2), [said(1, "before")])
     await answer_next(world.store, accepted.conversation)
     uids = [
@@ -161,7 +161,7 @@ async def test_effort_changes_independently_of_the_model(world: World) -> None:
 
 
 async def test_a_replys_message_has_its_model_and_tokens(world: World) -> None:
-    """A question of the same turn has neither, and nor has a message added as a record."""
+    """A question of the same turn has neither, and neither does a message added as a record."""
     record = await world.library.create(new(opening=((Role.USER, "hi"),)))
     number = record.conversation.id
     await world.store.accept(said(1, where=record.conversation.key))

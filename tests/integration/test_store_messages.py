@@ -1,4 +1,4 @@
-"""A message is stored once, and only in a conversation that exists or begins."""
+"""A message is stored once, and only in a conversation that exists or that it begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operators list of a real database, and `threadline conversations` on it."""
+"""The lists that operators see of a real database, and `threadline conversations` on it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ EVIL = "deploy \x1b[31mred\u202e [bold]now[/bold]"
 
 @pytest.fixture
 async def path(place: Place) -> Place:
-    """On each engine: a conversation that is answered, one that is asked again, one that waits."""
+    """On each engine: a conversation that is answered, one that is asked again, and one that
+    waits."""
     async with opened(place) as store:
         first = await store.accept(said(1, "Ärger with the Release"))
         await answer_next(store, first.conversation)

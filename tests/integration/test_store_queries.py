@@ -1,4 +1,4 @@
-"""The core's queries: their results, and that each uses an index."""
+"""The core's queries: their results, and the fact that each uses an index."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ async def test_the_load_tells_states_and_the_oldest_question_that_has_no_sign_of
 async def test_a_question_behind_a_reply_that_people_see_has_not_been_left_alone(
     place: Place,
 ) -> None:
-    """Someone who writes on during a long answer is no reason to wake anyone."""
+    """If someone writes during a long answer, that is no reason to wake anyone."""
     async with opened(place, clock=ManualClock(100.0)) as store:
 
         async def oldest() -> float | None:
@@ -232,7 +232,7 @@ async def test_a_recorded_command_is_not_executed_again(store: SqlStore) -> None
 async def test_the_record_of_a_command_is_kept_as_long_as_a_redelivery_is_possible(
     place: Place,
 ) -> None:
-    """Older records are deleted, so that the table does not grow forever."""
+    """Older records are deleted, so that the table does not grow indefinitely."""
     clock = ManualClock()
     async with opened(place, clock=clock) as store:
         await store.record_command("old")
@@ -288,17 +288,17 @@ def test_every_statement_uses_an_index(tmp_path: Path) -> None:
         db.set_trace_callback(statements.append)
         use_everything(db)
         db.set_trace_callback(None)
-        # FTS5 reads tables behind it, of which this one has a few rows in any database.
+        # FTS5 reads its underlying tables, one of which has a few rows in any database.
         others = ("--", "SELECT k, v FROM 'main'.'search_index_config'")
         plans = {sql: _plan(db, sql) for sql in statements if not sql.startswith(others)}
     assert len(plans) > 25
     for sql, plan in plans.items():
-        # A complete scan is of an index of unfinished turns, attachments, deletions or requests,
-        # or of a JSON parameter.
+        # Complete scans are of an index of unfinished turns, attachments, deletions or requests, or
+        # of a JSON parameter.
         wide = [step for step in plan if step.startswith("SCAN") or "(platform=?)" in step]
         assert all(UNFINISHED.search(step) for step in wide), (sql, plan)
         sorts = any("TEMP B-TREE" in step for step in plan)
-        # Sorted in memory: the questions of a turn, and the unfinished turns. Both are few.
+        # Only the questions of a turn and the unfinished turns are sorted in memory. Both are few.
         assert not sorts or re.search(r"turn_id =|position <=|GROUP BY|state <> 'done'", sql), sql
 
 

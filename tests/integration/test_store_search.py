@@ -1,4 +1,4 @@
-"""The search against a naive one over the same rows, on both kinds of database."""
+"""The search compared with a naive one over the same rows, on both kinds of database."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ WORDS = tuple(
 
 @asynccontextmanager
 async def open_unhurried(place: Place, **options: Any) -> AsyncIterator[SqlStore]:
-    """A store whose searches have time, on a busy machine too."""
+    """A store whose searches have enough time, even on a busy machine."""
     async with store_kit.opened(place, **options) as store:
         store.search().seconds = 60.0
         yield store
@@ -83,7 +83,7 @@ async def find(
 
 
 async def texts(store: SqlStore, text: str, scope: RecordScope = ANN) -> list[str]:
-    """The snippets of the messages that are found."""
+    """The snippets of the messages found."""
     return [hit.snippet.text for hit in await find(store, text, scope) if hit.message]
 
 
@@ -97,7 +97,8 @@ class Text:
 
 
 def letters(text: str) -> str:
-    """Without case and marks on letters of alphabets; other scripts keep theirs."""
+    """The text without case, and without marks on letters of alphabets; other scripts keep
+    theirs."""
     folded = []
     for char in unicodedata.normalize("NFC", text):
         parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", char).casefold())
@@ -112,7 +113,7 @@ def is_dense(char: str) -> bool:
 
 
 def units(text: str) -> Iterator[str]:
-    """Words, characters of scripts without spaces, and " " for all between."""
+    """Words, characters of scripts without spaces, and " " for everything in between."""
     word = ""
     for char in letters(text):
         is_letter = char.isalnum() or (is_dense(char) and not char.isspace())
@@ -128,7 +129,7 @@ def units(text: str) -> Iterator[str]:
 
 
 def has(text: str, wanted: str, *, whole: bool) -> bool:
-    """Whether `wanted` is in `text`; unless `whole`, its last word may be a beginning."""
+    """Whether `text` contains `wanted`; unless `whole`, its last word may be a prefix."""
     needle = list(units(wanted))
     while needle and needle[-1] == " ":
         needle.pop()
@@ -157,7 +158,7 @@ def begins(hay: list[str], needle: list[str], *, whole: bool) -> bool:
 
 
 def naive(rows: Sequence[Text], parts: Sequence[tuple[str, str]], owner: str) -> list[int]:
-    """The ids of the texts of `owner` that match, the newest first."""
+    """The ids of the texts of `owner` that match, newest first."""
     return [
         row.id
         for row in sorted(rows, key=lambda row: -row.id)
@@ -233,7 +234,8 @@ async def fill(store: SqlStore, chance: random.Random, count: int) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_it_finds_what_a_naive_search_finds(place: Place, seed: int) -> None:
-    """In both states: texts that wait for the index, and texts in it. Page by page, in order."""
+    """The search returns the same hits page by page, in order, before and after texts are
+    indexed."""
     chance = random.Random(seed)
     async with open_unhurried(place, clock=ManualClock()) as store:
         await fill(store, chance, 60)
@@ -258,7 +260,7 @@ async def test_it_finds_what_a_naive_search_finds(place: Place, seed: int) -> No
 async def all_messages(
     store: SqlStore, text: str, scope: RecordScope, chance: random.Random
 ) -> list[SearchHit]:
-    """The message hits of all pages."""
+    """The message hits on all pages."""
     hits: list[SearchHit] = []
     after: str | None = None
     while True:
@@ -271,7 +273,7 @@ async def all_messages(
         after = page.next
 
 
-async def test_no_one_finds_what_is_anothers(place: Place) -> None:
+async def test_no_one_finds_texts_of_other_people(place: Place) -> None:
     """Random users and channels, each text with its owner's mark, and every kind of query."""
     chance = random.Random(3)
     users = [f"user{n}" for n in range(6)]
@@ -306,7 +308,7 @@ async def test_no_one_finds_what_is_anothers(place: Place) -> None:
 
 
 async def find_in_two(store: SqlStore, query: str, own: RecordScope, users: Sequence[str]) -> None:
-    """A search of two places finds what two searches find, and says where."""
+    """A search of two places finds what two searches find, and names the place of each hit."""
     other = RecordScope("web", next(user for user in users if user != own.workspace), "api")
     page = await store.search().search([own, other], parse_query(query), limit=100)
     apart = [*await find(store, query, own, 100), *await find(store, query, other, 100)]
@@ -364,12 +366,12 @@ async def test_a_search_that_runs_out_of_time_says_so(place: Place) -> None:
 async def test_a_phrase_of_common_words_is_looked_for_in_parts(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each part says how far back it reached, and the next continues there."""
+    """Each part reports how far back it reached, and the next one continues there."""
     async with open_unhurried(place, clock=ManualClock()) as store:
         for number in range(1, 21):
             await ask(store, number, f"words in this order {number}", where("t1"))
         await store.search_indexer.finish()
-        looks = 0  # at the clock, in one part
+        looks = 0  # by the clock, in one part
 
         def require_time(_: object) -> float:
             nonlocal looks
@@ -394,13 +396,14 @@ async def test_a_phrase_of_common_words_is_looked_for_in_parts(
 
 # ── changes ───────────────────────────────────────────────────────────────────────────────────
 def indexed(place: Place) -> str:
-    """All words of the index, as its table has them."""
+    """All words in the index's table."""
     return " ".join(words for (words,) in look(place, "SELECT tokens FROM search_documents"))
 
 
 @pytest.fixture
 async def zoo(place: Place) -> AsyncIterator[SqlStore]:
-    """Two people's texts about walruses in the index; what the bot does later is done by hand."""
+    """Two people's texts about walruses in the index; the test performs the bot's later steps by
+    hand."""
     async with open_unhurried(place, clock=ManualClock()) as store:
         await ask(store, 1, "walrus one", where("t1"), "the walrus answers")
         file = IncomingAttachment(name="walrus.txt", data=b"text")
@@ -412,7 +415,7 @@ async def zoo(place: Place) -> AsyncIterator[SqlStore]:
 
 
 def walruses(place: Place) -> int:
-    """How often the index has the word: as FTS5 and GIN say it, and as their table does."""
+    """How often the word is indexed, according to FTS5 or GIN and to their table."""
     in_table = indexed(place).split().count("walrus")
     if isinstance(place, PostgresPlace):
         return in_table
@@ -473,10 +476,10 @@ WAYS: dict[Callable[[SqlStore, Place], Coroutine[Any, Any, None]], int] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_what_is_erased_leaves_the_index_in_the_same_transaction(
+async def test_erased_text_leaves_the_index_in_the_same_transaction(
     zoo: SqlStore, place: Place, way: Callable[[SqlStore, Place], Coroutine[Any, Any, None]]
 ) -> None:
-    """Each leaves that many of Ann's four texts, and all three of Bob's."""
+    """Each operation leaves this many of Ann's four texts, and all three of Bob's."""
     await way(zoo, place)
     assert walruses(place) <= WAYS[way] + 3
     before = [hit.snippet or hit.title for hit in await find(zoo, "walrus")]
@@ -530,7 +533,7 @@ async def test_a_text_that_changes_while_it_is_indexed_is_not_put_in_as_it_was(
 
 
 async def test_a_start_continues_where_the_last_process_stopped(place: Place) -> None:
-    """As after the migration: nothing is in the index, and everything waits."""
+    """Nothing is in the index at first, and everything waits, as after the migration."""
     async with open_unhurried(place, clock=ManualClock()) as store:
         for number in range(1, 100):
             await ask(store, number, f"walrus {number}", where(f"t{number}"))
@@ -568,7 +571,7 @@ async def test_other_platforms_conversations_are_not_indexed(place: Place) -> No
 
 # ── bytes ─────────────────────────────────────────────────────────────────────────────────────
 def files_with(path: Path, words: bytes) -> list[str]:
-    """The files of the database in which the words are."""
+    """The database files that contain the words."""
     return [file.name for file in path.parent.glob(f"{path.name}*") if words in file.read_bytes()]
 
 
@@ -585,7 +588,7 @@ async def test_the_index_has_no_word_of_a_forgotten_person_in_its_bytes(tmp_path
         await forget(store, path)
         assert not indexed(path).count("annswalrus")
         assert await store.privacy().overwrite()
-        # FTS5 writes only the end of a word that begins as the one before it.
+        # FTS5 stores only the end of a word that begins like the previous one.
         assert files_with(path, b"annswalrus") == []
         assert files_with(path, b"annsw") == []
         assert files_with(path, b"bobsw")

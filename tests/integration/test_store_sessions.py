@@ -1,4 +1,4 @@
-"""Sessions of browsers in the database, and as several processes see them."""
+"""Browser sessions in the database, and as several processes see them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ACCESS = Access({"alice": "alice-token-of-16", "bob": "bob-token-of-16-too"})
 
 
 class Failing:
-    """A store that can stop answering."""
+    """A store that can stop responding."""
 
     def __init__(self, store: SessionStore) -> None:
         self.store, self.fails = store, False
@@ -50,7 +50,8 @@ class Failing:
 
 
 async def test_a_session_ends_a_month_after_its_last_use(place: Place) -> None:
-    """A use a day keeps it; the last one before the end counts, the first one after it does not."""
+    """One use a day keeps it alive; the last use before the expiry counts, the first one after does
+    not."""
     clock = ManualClock()
     async with opened(place, clock=clock) as store:
         sessions = Sessions(store=store.sessions(), access=ACCESS, clock=clock)
@@ -63,7 +64,7 @@ async def test_a_session_ends_a_month_after_its_last_use(place: Place) -> None:
         assert await sessions.user_of(used) == "alice"
         clock.jump(LIFETIME_SECONDS)
         assert await sessions.user_of(used) is None
-        await sessions.begin("bob")  # deletes what has expired
+        await sessions.begin("bob")  # deletes expired sessions
         assert look(place, "SELECT person FROM sessions") == [("bob",)]
 
 
@@ -82,7 +83,7 @@ async def test_other_processes_notice_a_sign_out_within_seconds(place: Place) ->
 
 
 async def test_a_known_session_outlives_an_outage_of_the_database(place: Place) -> None:
-    """One that this process has not seen cannot be judged, and none begins or ends."""
+    """A session that this process has not seen cannot be judged, and none begins or ends."""
     clock = ManualClock()
     async with opened(place, clock=clock) as store:
         failing = Failing(store.sessions())

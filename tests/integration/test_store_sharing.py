@@ -1,4 +1,4 @@
-"""Links, default models and the settings of a thread in the database."""
+"""Links, default models and thread settings in the database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCOPE = RecordScope("sim", "w1")
 
 
 async def talk(store: SqlStore, number: int = 1, **changes: object) -> int:
-    """A question with its answer; returns the row id of their conversation."""
+    """Store a question with its answer; returns the row id of their conversation."""
     accepted = await store.accept(replace(said(number), **changes))  # type: ignore[arg-type]
     claim = await claim_next(store, accepted.conversation)
     await store.conclude(claim.fence, ANSWER)
@@ -37,7 +37,8 @@ async def uid_of(store: SqlStore) -> str:
 
 
 async def test_a_link_shows_the_messages_of_the_moment_until_it_is_updated(place: Place) -> None:
-    """Pages by index; the address stays with an update, and never comes back after a revocation."""
+    """Pages are read by index. The address survives an update, and never comes back after a
+    revocation."""
     async with opened(place) as store:
         shares = store.shares()
         assert await shares.share(key(), ANN.id) is None
@@ -67,8 +68,8 @@ async def test_a_link_shows_the_messages_of_the_moment_until_it_is_updated(place
         assert third.uid != first.uid
 
 
-async def test_what_changes_after_it_was_shared_is_in_no_link(place: Place) -> None:
-    """An edited or erased message, and an answer that is written again."""
+async def test_changes_after_sharing_are_in_no_link(place: Place) -> None:
+    """This means an edited or erased message, and an answer that is written again."""
     async with opened(place) as store:
         for number in (1, 2, 3):
             await talk(store, number)
@@ -132,7 +133,7 @@ async def test_an_attachment_is_read_through_the_link_that_shows_its_message(pla
 
 
 async def choose_all(store: SqlStore) -> None:
-    """Instructions, a temperature, a link and a default model."""
+    """Choose instructions, a temperature, a link and a default model."""
     await talk(store)
     await store.library().update(
         await uid_of(store), SCOPE, instructions=" Answer in verse.\0 ", temperature=0.5
@@ -165,7 +166,7 @@ async def test_the_settings_of_a_thread_are_part_of_the_conversation(place: Plac
 
 
 async def test_an_erased_person_leaves_no_link_and_no_setting(place: Place) -> None:
-    """Also in a conversation that continues, because others wrote in it."""
+    """The conversation itself may continue, because others wrote in it."""
     async with opened(place) as store:
         await choose_all(store)
         person = Person("sim", EVERYWHERE, ANN.id)
@@ -190,7 +191,8 @@ async def test_an_erased_person_leaves_no_link_and_no_setting(place: Place) -> N
 async def test_another_person_who_is_erased_takes_no_setting_of_the_one_who_began(
     place: Place,
 ) -> None:
-    """As in a shared channel; unless the instructions repeat them."""
+    """They were erased from a shared channel, say. Only instructions that quote them are
+    deleted."""
     async with opened(place) as store:
         await choose_all(store)
         forgetter = Forgetter(store=store.privacy(), audit=store.audit())

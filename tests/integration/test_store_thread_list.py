@@ -24,7 +24,7 @@ BEGUN = 1_700_000_000.0
 
 
 class World:
-    """Alice's threads, in a store whose time only the test moves."""
+    """Alice's threads, in a store whose clock only the test advances."""
 
     def __init__(self, place: Place, store: SqlStore, clock: ManualClock) -> None:
         self.place, self.store, self.clock = place, store, clock
@@ -32,7 +32,8 @@ class World:
         self._position = 0
 
     async def ask(self, thread: str, text: str = "a question", *, after: float = 1.0) -> int:
-        """Ask, `after` seconds after what happened before; returns the conversation's row id."""
+        """Ask a question, `after` seconds after the previous action; returns the conversation's row
+        id."""
         self.clock.jump(after)
         self._position += 1
         accepted = await self.store.accept(
@@ -96,7 +97,7 @@ async def test_a_new_name_or_model_moves_nothing_and_a_pin_moves_to_the_top(worl
 
 
 async def test_pages_of_the_list_have_each_thread_once(world: World) -> None:
-    """Also where several have the same time, and across the border of the pinned ones."""
+    """Several threads have the same time, and pages cross the boundary of the pinned ones."""
     for n in range(9):
         conversation = await world.ask(f"t{n}", f"number {n}", after=n % 2)
         if n in (2, 5, 6):
@@ -111,7 +112,7 @@ async def test_pages_of_the_list_have_each_thread_once(world: World) -> None:
     assert len(set(found)) == 9
 
 
-async def test_nobody_sees_the_list_of_another_person(world: World) -> None:
+async def test_no_one_sees_the_list_of_another_person(world: World) -> None:
     uid = await world.uid(await world.ask("a"))
     assert not await world.library.entries(OTHERS, archived=False, after=None, limit=9)
     assert await world.library.update(uid, OTHERS, pinned=True) is None
@@ -223,7 +224,7 @@ async def test_a_deleted_thread_is_erased_when_it_is_too_late_to_undo(world: Wor
 
 async def test_a_thread_that_cannot_be_erased_holds_up_no_other() -> None:
     class OneBad:
-        """A library with three deleted threads; the first one fails in an unforeseen way."""
+        """A library with three deleted threads, the first of which fails unexpectedly."""
 
         def __init__(self) -> None:
             self.left = ["bad", "b", "c"]
@@ -253,7 +254,7 @@ async def test_an_undo_in_the_last_moment_wins_or_loses_as_a_whole(world: World)
 
 
 async def test_a_waiting_question_of_a_deleted_thread_is_not_answered(world: World) -> None:
-    """Its running turn may end as stopped; no other begins, also after an undo."""
+    """Its running turn may end as stopped; no other turn begins, even after an undo."""
     conversation = await world.ask("a", "running")
     claim = await claim_next(world.store, conversation)
     await world.ask("a", "waiting")

@@ -98,7 +98,7 @@ async def test_the_next_turn_waits_while_one_is_unfinished(store: SqlStore) -> N
 
 
 async def test_a_new_attempt_gets_the_state_of_the_earlier_ones(place: Place) -> None:
-    """After the death of a process, the questions, the reply's index and the pages are there."""
+    """After a process dies, the questions, the reply's index and the pages are still there."""
     async with opened(place) as store:
         await store.accept(said(1))
         first = await claim_next(store, 1)

@@ -47,7 +47,7 @@ SECRET = "the-launch-code-is-1234"
 
 
 class Traced:
-    """A tracer whose spans are kept in memory."""
+    """A tracer that keeps its spans in memory."""
 
     def __init__(self) -> None:
         self.exporter = InMemorySpanExporter()
@@ -165,7 +165,7 @@ async def test_the_attempt_after_a_failure_is_in_the_same_trace(
 
 
 async def test_another_process_continues_the_trace(tmp_path: Path) -> None:
-    """It has no memory of the arrival: the turn begins when the question was sent."""
+    """It does not remember the arrival, so the turn begins when the question was sent."""
     before, after = Traced(), Traced()
     async with world_at(tmp_path / "threadline.db", tracer=before.tracer) as world:
         world.model.hold = asyncio.Event()
@@ -307,7 +307,7 @@ def test_complaints_of_the_sdk_are_logged_once_a_minute() -> None:
 
 # ── requests of the real clients ──────────────────────────────────────────────────────────────
 def in_attempt(traced: Traced) -> AbstractContextManager[None]:
-    """A block that works for a turn."""
+    """A block that works on behalf of a turn."""
     conversation = Conversation(1, key(), "", None, 1, 0.0, 0.0)
     return traced.tracer.attempt(Claim(Fence(1, 1), conversation, (), reply_index=0))
 
@@ -328,7 +328,7 @@ async def test_a_refused_request_to_slack_has_its_status(traced: Traced) -> None
             await sim.throttle("users.info", 60)
             with pytest.raises(Throttled):
                 await api.read_paced("users.info", user=ids.ALICE)
-        await api.read_paced("auth.test")  # for no turn
+        await api.read_paced("auth.test")  # on behalf of no turn
     spans = traced.named("GET users.info")
     statuses = [attributes(span)["http.response.status_code"] for span in spans]
     assert statuses == [200, 200, 429]

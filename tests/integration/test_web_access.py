@@ -91,7 +91,7 @@ async def test_an_unknown_token_is_refused_everywhere(
         ("GET", "/admin/conversation?platform=slack"),
     )
     guessed = authorization is not None and authorization.startswith("Bearer ")
-    async with site.person() as stranger:  # wrong tokens are answered slowly, so one path each
+    async with site.person() as stranger:  # wrong tokens are answered slowly, so try one path each
         for method, path in paths[:1] if guessed else paths:
             async with stranger.http.request(method, path, headers=headers) as response:
                 assert response.status == 401
@@ -195,7 +195,7 @@ async def test_an_unknown_host_is_refused(
         ("http://127.0.0.1:{port}", 200),
         ("https://127.0.0.1:{port}", 200),  # behind a proxy that terminates TLS
         ("http://127.0.0.1", 403),
-        ("http://localhost:{port}", 403),  # another origin, in the form browsers send
+        ("http://localhost:{port}", 403),  # another origin, in the form that browsers send
         ("http://evil.example", 403),
         ("null", 403),
         ("", 403),
@@ -283,7 +283,7 @@ async def test_files_outside_the_pages_folder_are_not_served(alice: Person) -> N
 
 
 async def test_any_path_gets_a_response_of_the_site(alice: Person) -> None:
-    """As JSON with the security headers, even for a path that matches no route."""
+    """Even a path that matches no route gets JSON with the security headers."""
     for path in ("/nowhere", "/conversation/%0A", "/admin/conversation/%C2%BF%0Aq", "/%0A/"):
         async with alice.http.get(URL(path, encoded=True)) as response:
             assert response.status in (404, 422)
@@ -331,7 +331,8 @@ async def test_only_the_user_with_too_many_streams_is_refused(
 async def test_administrators_read_only_public_channels(
     site: Site, alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On any platform, but never private channels or direct messages; each access is logged."""
+    """This covers every platform, but never private channels or direct messages; each access is
+    logged."""
     lines: list[str] = []
     # Another test may have configured the log of this process.
     record = Mock(info=lambda event, **values: lines.append(f"{event} {values}"))

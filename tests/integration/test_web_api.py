@@ -189,7 +189,7 @@ async def test_an_unavailable_model_is_refused_by_name(api: Person) -> None:
 
 
 async def test_the_list_is_paged_without_gaps(site: Site, tmp_path: Path) -> None:
-    """Newest first; the Link header leads through all of them, each once."""
+    """Newest first; following the Link header visits each of them once."""
     async with serving(tmp_path) as alone, alone.person() as api:
         made = [await new_conversation(api) for _ in range(7)]
         seen: list[str] = []
@@ -235,8 +235,8 @@ async def test_a_streamed_completion_arrives_in_pieces_and_ends_complete(
 async def test_programs_get_no_reasoning(
     server: ModelSim, model: ModelSim, tmp_path: Path, setting: str, form: str
 ) -> None:
-    """Neither in the stream nor in the whole answer, whatever people see; no request contains
-    it."""
+    """Neither the stream nor the whole answer contains it, whatever people see, and no request
+    does."""
     await model.dialect(reasoning=form)
     await model.say("> Yes, **of course**.", reasoning="ponder " * 30, rate=300)
     async with serving(tmp_path, server, REASONING=setting) as site, site.person() as api:
@@ -314,7 +314,7 @@ async def test_deleting_a_conversation_ends_its_stream_and_its_model_call(
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def fragile(server: ModelSim, model: ModelSim, tmp_path: Path) -> AsyncIterator[Person]:
-    """A separate site, so that circuits opened here affect no other test."""
+    """A separate site, so that circuit breakers opened here affect no other test."""
     async with serving(tmp_path, server) as running, running.person() as person:
         yield person
 
@@ -335,7 +335,7 @@ FAILURES = pytest.mark.parametrize(
 async def test_a_failing_model_is_an_error_in_our_words(
     fragile: Person, model: ModelSim, fault: str, status: int, sentence: str
 ) -> None:
-    """With a fitting status and without the provider's wording; the next question works."""
+    """The status fits, the provider's wording is hidden, and the next question works."""
     await model.refuse(fault, times=None)
     conversation = await new_conversation(fragile)
     path = f"/conversation/completion/{conversation}"
@@ -538,7 +538,7 @@ async def test_a_prompt_without_an_id_has_no_history(api: Person, model: ModelSi
 
 
 async def test_prompts_with_the_same_id_share_a_conversation(api: Person, model: ModelSim) -> None:
-    """Any id that the program chose, even one that a conversation already has."""
+    """The program may choose any id, even one that a conversation already has."""
     await model.script(Answer(match="first", text="One."), Answer(match="second", text="Two."))
     for identity in (f"my chat №{uuid.uuid4()}", str(uuid.uuid4()), await new_conversation(api)):
         await api.post("/api/chat", {"prompt": "the first", "id": identity})

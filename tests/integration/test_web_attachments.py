@@ -1,4 +1,4 @@
-"""Files in requests of programs, and their bytes in responses, over real sockets."""
+"""Files in programs' requests, and their bytes in responses, over real sockets."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def text(words: str) -> dict[str, Any]:
 
 
 def form(*files: tuple[str, str, bytes], **fields: str) -> aiohttp.FormData:
-    """A form with fields, and files by name, media type and bytes."""
+    """A form with fields and files, given by name, media type and bytes."""
     made = aiohttp.FormData(quote_fields=False, default_to_multipart=True)
     for name, value in fields.items():
         made.add_field(name, value)
@@ -96,7 +96,7 @@ async def content(
         return response, await response.read()
 
 
-# ── ways in ───────────────────────────────────────────────────────────────────────────────────
+# ── sending files ─────────────────────────────────────────────────────────────────────────────
 async def test_files_in_a_form_are_stored_with_their_question(api: Person) -> None:
     conversation = await begin(api)
     body = form(
@@ -222,7 +222,7 @@ async def test_a_form_that_is_none_is_422(api: Person) -> None:
 
 
 async def test_bodies_over_their_limit_are_413(api: Person) -> None:
-    """By their announced length, and by what arrives."""
+    """Both the announced length and the bytes that arrive are checked."""
     limits = UploadLimits(3, 3_000_000)
     path = f"/conversation/completion/{await begin(api)}"
     most = limits.body_bytes(path, "multipart/form-data; boundary=x")
@@ -266,7 +266,7 @@ async def test_where_files_are_off_they_are_refused(tmp_path: Path) -> None:
 async def test_the_bytes_of_all_requests_are_bounded_and_released(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Requests over the common budget get 503; it is free again once a message is stored."""
+    """Requests over the common budget get 503; its space is free again once a message is stored."""
     limits = {
         "ATTACHMENT_MAX_MB": "3",
         "ATTACHMENTS_PER_MESSAGE": "2",
@@ -298,7 +298,7 @@ async def test_the_bytes_of_all_requests_are_bounded_and_released(
         for _ in range(held):
             await begun.acquire()
 
-        async def are_received() -> bool:  # until then they are in the sockets' buffers
+        async def are_received() -> bool:  # until then, they are in the sockets' buffers
             return budget._left <= most - held * (size - BODY_BYTES)
 
         await until(are_received)
@@ -308,7 +308,7 @@ async def test_the_bytes_of_all_requests_are_bounded_and_released(
         assert await upload() == 200
 
 
-# ── bytes out ─────────────────────────────────────────────────────────────────────────────────
+# ── reading files ─────────────────────────────────────────────────────────────────────────────
 async def upload_files(api: Person, *files: tuple[str, str, bytes]) -> list[str]:
     conversation = await begin(api)
     status, answer = await send(
@@ -319,7 +319,7 @@ async def upload_files(api: Person, *files: tuple[str, str, bytes]) -> list[str]
 
 
 async def test_a_picture_is_shown_in_place_and_everything_else_downloaded(api: Person) -> None:
-    """By its bytes: neither the name nor the declared type count."""
+    """Its bytes decide; the name and the declared type do not matter."""
     page = b"<script>alert(1)</script>"
     svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
     identities = await upload_files(
@@ -354,7 +354,7 @@ async def test_a_preview_exists_only_of_pictures(api: Person) -> None:
     assert (await content(api, log, "?preview=true"))[0].status == 404
 
 
-async def test_only_the_owner_gets_the_bytes_and_nobody_after_a_deletion(
+async def test_only_the_owner_gets_the_bytes_and_no_one_after_a_deletion(
     api: Person, site: Site
 ) -> None:
     conversation = await begin(api)
@@ -372,7 +372,7 @@ async def test_only_the_owner_gets_the_bytes_and_nobody_after_a_deletion(
 
 # ── the page ──────────────────────────────────────────────────────────────────────────────────
 async def test_the_pages_message_takes_files_and_pasted_texts(api: Person) -> None:
-    """The channel's line and the thread carry the files of the question."""
+    """The channel's line and the thread show the question's files."""
     body = form(("a.png", "image/png", PICTURE), text="@threadline", client_id=str(uuid.uuid4()))
     body.add_field("pasted", TEXT * 300, filename="Pasted text.txt", content_type="text/plain")
     status, sent = await send(api, "/app/messages", body)
@@ -398,7 +398,7 @@ async def test_a_command_on_the_page_takes_no_files(api: Person) -> None:
 
 
 async def test_states_of_files_change_in_every_tab_when_the_answer_ends(tmp_path: Path) -> None:
-    """A file turned out to be damaged: the question's event and the channel say so."""
+    """A file turns out to be damaged: the question's event and the channel say so."""
     async with (
         ModelSim() as model,
         serving(tmp_path, model) as site,

@@ -47,7 +47,7 @@ class Node:
         return [self.next[self.chosen], *self.next[self.chosen].path()] if self.next else []
 
     def add(self, *texts: str) -> None:
-        """Show another alternative, a row of messages."""
+        """Show another alternative, a sequence of messages."""
         node = self
         for text in texts:
             node.next.append(Node(text))
@@ -75,7 +75,7 @@ class Program:
         return f"q{self.number}", f"a{self.number}"
 
     async def check_request(self, shown: list[str]) -> None:
-        """The newest request has exactly these messages, behind the system message."""
+        """Check that the newest request has exactly these messages after the system message."""
         record = (await self.model.streams())[-1]
         assert [each["content"] for each in record.messages[1:]] == shown
 
@@ -90,7 +90,7 @@ class Program:
         [self.tree, *self.tree.path()][-1].add(question, answer)
 
     async def another(self, number: int) -> None:
-        """Another version of any question or answer."""
+        """Create another version of a random question or answer."""
         records = await self.records()
         if not records:
             return
@@ -108,7 +108,7 @@ class Program:
         self.above(at).add(*((question, answer) if is_question else (answer,)))
 
     async def show(self, number: int) -> None:
-        """Another version where there are several."""
+        """Show another version of a message that has several."""
         records = await self.records()
         places = [at for at in range(len(records)) if len(self.above(at).next) > 1]
         if not places:

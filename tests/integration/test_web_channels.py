@@ -1,4 +1,5 @@
-"""Shared channels of the page: what everyone sees, what only a thread's beginner may change."""
+"""Shared channels of the page: what everyone sees, and what only the beginner of a thread may
+change."""
 
 from __future__ import annotations
 
@@ -96,7 +97,7 @@ async def test_everyone_sees_and_continues_a_thread_of_a_shared_channel(
     assert said == ["alice: why is the disk slow?", "Full.", "bob: which one?"]
 
 
-async def test_only_who_began_a_shared_thread_changes_it(alice: Person, bob: Person) -> None:
+async def test_only_the_beginner_of_a_shared_thread_changes_it(alice: Person, bob: Person) -> None:
     file = {"filename": "log.txt", "file_data": "data:text/plain;base64,aGk="}
     begun = await post(alice, "@threadline look", "ops")
     path = f"/conversation/{begun['thread']}"
@@ -144,10 +145,10 @@ async def test_buttons_work_for_everyone_in_a_shared_thread(
     await until(is_stopped)
 
 
-async def test_news_of_a_channel_are_read_on_every_device(
+async def test_reading_a_channel_clears_its_marks_on_every_device(
     alice: Person, bob: Person, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the first visit on: what was said before is no news."""
+    """Unread marks count from a user's first visit; what was said before is not new."""
     told: list[tuple[str, int]] = []
 
     async def news(person: Person) -> list[str]:
@@ -158,7 +159,7 @@ async def test_news_of_a_channel_are_read_on_every_device(
     await wait_replies(alice, begun["thread"], 1)
     path = "/app/channels/ops/read"
     await news(bob)
-    await bob.post(path, {"until": 9e9})  # whatever other tests have said
+    await bob.post(path, {"until": 9e9})  # whatever other tests have posted
     assert await news(bob) == []
     async with bob.stream("GET", "/app/events") as tab:
         await next_event(tab, "ready")
@@ -188,7 +189,7 @@ async def test_news_of_a_channel_are_read_on_every_device(
 async def test_a_first_visit_has_no_news_whatever_the_clocks_say(
     model: ModelSim, tmp_path: Path
 ) -> None:
-    """The process that stored a message may have a clock that is ahead of the one that reads."""
+    """The process that stored a message may have a clock that is ahead of the reader's."""
     async with (
         serving(tmp_path, model, HTTP_TOKENS=HTTP_TOKENS, HTTP_CHANNELS="ops,quiet") as site,
         site.person(TOKENS["alice"]) as alice,
@@ -209,7 +210,7 @@ async def test_a_first_visit_has_no_news_whatever_the_clocks_say(
 
 
 async def test_a_search_finds_shared_channels_with_their_names(alice: Person, bob: Person) -> None:
-    """While a channel is shared, and nothing of what is someone's own."""
+    """It finds them only while the channel is shared, and never finds other users' own threads."""
     begun = await post(alice, "@threadline the quokka smiles", "ops")
     await post(alice, "@threadline a secret quokka", None)
     await wait_replies(alice, begun["thread"], 1)
@@ -240,7 +241,7 @@ async def test_private_threads_stay_private(alice: Person, bob: Person) -> None:
         await post(alice, "more for me", None, thread=own["thread"])
         await wait_replies(alice, own["thread"], 2)
         shared = await post(alice, "@threadline for all", "ops")
-        seen = await next_event(tab, "message")  # the first one that bob gets
+        seen = await next_event(tab, "message")  # the first event that bob receives
         assert seen.data["thread"] == shared["thread"]
     for path in (f"/app/threads/{own['thread']}", f"/conversation/{own['thread']}"):
         assert (await bob.ask("GET", path))[0] == 404

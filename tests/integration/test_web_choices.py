@@ -1,4 +1,4 @@
-"""What people choose: models with facts, a default of their own, the settings of a thread."""
+"""What people can choose: models with facts, a personal default, the settings of a thread."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ async def system_of(model: ModelSim) -> str:
 
 
 async def test_models_are_described_with_what_is_known(tmp_path: Path) -> None:
-    """Prices in the team's currency; a thread's choice, a person's default and the place's."""
+    """Prices are in the team's currency; a thread's choice, a person's default and the place's are
+    marked."""
     async with (
         ModelSim() as model,
         serving(
@@ -65,7 +66,7 @@ async def test_models_are_described_with_what_is_known(tmp_path: Path) -> None:
         assert (second["name"], second["window"], second["input_price"]) == (
             "openai/sim-2", None, None,
         )  # fmt: skip
-        # A default of one's own counts for new threads of the page, and for no one else.
+        # A personal default applies to the person's new threads on the page, and to no one else.
         path = "/app/default-model"
         assert (await alice.ask("PUT", path, {"model": "nonsense"}))[0] == 422
         assert (await alice.ask("PUT", path, {"model": "openai/sim-2"}))[0] == 200
@@ -83,7 +84,7 @@ async def test_models_are_described_with_what_is_known(tmp_path: Path) -> None:
         ModelSim() as model,
         serving(tmp_path, model, LLM="openai/sim", HTTP_TOKENS=HTTP_TOKENS) as site,
         site.person(TOKENS["alice"]) as alice,
-    ):  # it is not offered any more
+    ):  # it is no longer offered
         assert (await alice.get("/app/models"))["mine"] is None
         thread = await ask(alice, "again")
         assert (await alice.get(f"/app/threads/{thread}"))["model"] is None
@@ -106,7 +107,7 @@ async def test_a_model_that_rests_after_failures_says_so(tmp_path: Path) -> None
 
 
 async def test_a_threads_instructions_follow_the_operators_prompt(tmp_path: Path) -> None:
-    """From the next answer on, in every request, counted, and with the temperature."""
+    """They are in every request from the next answer on, and counted, as is the temperature."""
     async with (
         ModelSim() as model,
         serving(tmp_path, model, LLM="openai/sim") as site,
@@ -168,7 +169,7 @@ async def test_a_model_that_refuses_a_temperature_is_known_for_it(tmp_path: Path
 
 
 async def test_the_rules_may_forbid_instructions(tmp_path: Path) -> None:
-    """Also those from before: they stay stored, reach no model, and can be deleted."""
+    """Earlier instructions stay stored, but reach no model, and can be deleted."""
     async with (
         ModelSim() as model,
         serving(tmp_path, model, LLM="openai/sim") as site,

@@ -1,4 +1,5 @@
-"""The routes behind “Connect a model”: who may use them, what they try, write and never return."""
+"""The routes behind “Connect a model”: who may use them, what they try and write, and what they
+never return."""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ async def test_the_owner_connects_a_model_to_the_running_bot(
 
 
 async def test_other_sites_and_proxies_are_refused(tmp_path: Path) -> None:
-    """As everywhere on the page: the guard stands before all routes."""
+    """The guard protects all of the page's routes."""
     foreign = (
         {"Origin": "https://evil.example"},
         {"Sec-Fetch-Site": "cross-site"},

@@ -1,4 +1,4 @@
-"""A whole conversation as a file: complete, named safely, and as its description says."""
+"""A whole conversation as a file: complete, safely named, and as its description says."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ async def export(person: Person, path: str) -> tuple[aiohttp.ClientResponse, str
 
 
 async def test_a_conversation_is_exported_as_markdown_and_as_json(tmp_path: Path) -> None:
-    """With times in the reader's zone, the model, the files, and settings; only its owner's."""
+    """The file has times in the reader's zone, the model, the files and settings; only the owner
+    can get it."""
     async with (
         ModelSim() as model,
         serving(tmp_path, model, LLM="openai/sim", HTTP_TOKENS=HTTP_TOKENS) as site,
@@ -88,7 +89,7 @@ async def test_a_conversation_is_exported_as_markdown_and_as_json(tmp_path: Path
 
 
 async def test_a_long_thread_is_exported_whole(tmp_path: Path) -> None:
-    """Ten thousand messages, page by page; and so it is read for printing."""
+    """Ten thousand messages, page by page; printing reads them in the same way."""
     async with serving(tmp_path) as site, site.person() as person:
         thread = (await person.say("@threadline first"))["thread"]
 

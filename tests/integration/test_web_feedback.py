@@ -1,4 +1,4 @@
-"""Votes through the API: everyone rates the answers of their own conversations."""
+"""Votes through the API: people rate the answers of their own conversations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ DOWN = {"vote": "down", "comment": "It is 43."}
 
 @pytest.mark.parametrize("is_on", [True, False])
 async def test_answers_are_rated_by_their_owner(tmp_path: Path, is_on: bool) -> None:
-    """A program by the answer's id, and no one rates another's, or anything but answers."""
+    """A program rates by the answer's id; no one rates another person's answers, or other
+    messages."""
     file = tmp_path / "threadline.toml"
     file.write_text(f"feedback = {str(is_on).lower()}\n")
     async with (

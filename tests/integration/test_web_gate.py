@@ -37,7 +37,7 @@ class Server:
         return reader, writer
 
     async def answer(self, text: bytes) -> bytes:
-        """Everything up to the end of the connection, or one whole response of /healthz."""
+        """Read up to the end of the connection, or one whole response of /healthz."""
         reader, _ = await self.connect(text)
         return await rest(reader)
 
@@ -104,7 +104,7 @@ async def serving(limits: ConnectionLimits) -> AsyncIterator[Server]:
 
 
 async def test_a_late_request_head_closes_the_connection() -> None:
-    """Neither for the first byte nor for the end of the head, however slowly bytes trickle in."""
+    """The first byte or the end of the head may be missing, however slowly bytes trickle in."""
     async with serving(ConnectionLimits(head_seconds=0.2, body_seconds=LONG)) as server:
         for begun in (b"", b"GET / HT", b"GET / HTTP/1.1\r\n" + HOST + b"X: "):
             reader, _ = await server.connect(begun)
@@ -157,7 +157,7 @@ async def test_a_client_that_reads_nothing_is_disconnected() -> None:
 
 
 async def test_a_new_connection_replaces_the_longest_waiting_one() -> None:
-    """Silent strangers lock no client out, and connections with a request are not closed."""
+    """Silent strangers lock out no client, and connections with a request are not closed."""
     async with serving(ConnectionLimits(connections=20, head_seconds=LONG)) as server:
         stream, _ = await server.connect(b"GET /stream HTTP/1.1\r\n" + HOST + b"\r\n")
         assert b"200" in await stream.readline()
@@ -182,7 +182,7 @@ async def test_connections_with_a_request_are_not_closed_for_others() -> None:
 
 @pytest.mark.parametrize("descriptors", [64, 256, 1_024, 65_536])
 def test_descriptors_remain_for_everything_else(descriptors: int) -> None:
-    """Including connections accepted in one batch before they are counted."""
+    """This holds even for connections accepted in one batch, before they are counted."""
     limits = ConnectionLimits.within(descriptors, models=200)
     assert 8 <= limits.connections < descriptors
     assert limits.per_address <= limits.connections
@@ -202,7 +202,7 @@ async def test_a_request_with_two_lengths_is_refused() -> None:
 
 
 async def test_a_too_long_body_ends_the_connection() -> None:
-    """Announced or not; the response comes first where possible."""
+    """The body's length may be announced or not; the response comes first where possible."""
     async with serving(ConnectionLimits(request_bytes=3 * BODY_BYTES)) as server:
         head = b"POST / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n"
         large = head + f"Content-Length: {BODY_BYTES + 1}\r\n\r\n".encode()
@@ -272,7 +272,7 @@ async def test_healthz_accepts_its_names_and_any_address(host: bytes, status: in
 
 
 async def test_the_first_words_do_not_wait_for_a_tcp_acknowledgement() -> None:
-    """With Nagle's algorithm they lagged 40 ms behind the headers on every stream."""
+    """With Nagle's algorithm, they lagged 40 ms behind the headers on every stream."""
     delayed: list[int] = []
 
     async def handle_client(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

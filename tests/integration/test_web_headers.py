@@ -1,4 +1,4 @@
-"""Every header that the server reads, with values that no browser sends: over raw sockets."""
+"""Every header that the server reads, with values that no browser sends, over raw sockets."""
 
 from __future__ import annotations
 
@@ -156,7 +156,8 @@ async def test_requests_from_other_sites_and_proxies_are_refused(
     headers: tuple[tuple[str, bytes], ...],
     codes: tuple[int, int],
 ) -> None:
-    """Through a proxy if no tokens are set; from another site's page always."""
+    """Forwarded requests are refused if no tokens are set, and requests from another site's page
+    always."""
     expected = codes[request_of_site == "open"]
     assert await status(site, request(b"GET", b"/app/session", *headers)) == expected
 

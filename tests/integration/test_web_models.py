@@ -1,4 +1,4 @@
-"""Models, effort, tokens and contexts, as programs and the page get them: while models change."""
+"""Models, effort, tokens and contexts as programs and the page get them, while models change."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ async def thread_of(page: Person, text: str = "hello") -> str:
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────
 async def test_the_list_of_models_is_asked_for_each_time(house: House) -> None:
-    """The page's session has the names that are known without asking a server."""
+    """The page's session only has the names known without asking a server."""
     assert (await house.alice.get("/app/session"))["models"] == ["big/one", "small/one"]
     assert house.models.asked == 0
     house.models.listed = ("local/new",)
@@ -154,7 +154,7 @@ async def test_a_model_of_a_server_that_was_not_asked_yet_can_be_chosen(house: H
 
 
 async def test_an_unknown_model_is_refused_with_a_few_of_the_names(house: House) -> None:
-    """After asking the servers, with the same status, place and type as ever."""
+    """The servers are asked first; the status, place and type of the error are as before."""
     house.models.listed = [f"local/m{n}" for n in range(400)]
     conversation = await new_conversation(house.alice)
     for method, path in (("POST", "/conversation"), ("PATCH", f"/conversation/{conversation}")):
@@ -175,7 +175,7 @@ async def test_a_model_name_that_is_too_long_is_refused(house: House) -> None:
 
 
 async def test_the_default_answers_for_a_model_that_is_gone(house: House) -> None:
-    """In the API and on the page; the choice is kept, because the model may come back."""
+    """The API and the page both use it; the choice is kept, because the model may come back."""
     thread = await thread_of(house.alice)
     await house.alice.ask("PATCH", f"/conversation/{thread}", {"model": "small/one"})
     house.models.names = ("big/one",)
@@ -201,7 +201,8 @@ async def test_the_description_names_no_models(house: House) -> None:
 
 # ── effort ────────────────────────────────────────────────────────────────────────────────────
 async def test_effort_is_chosen_at_the_start_and_later(house: House) -> None:
-    """Independently of the model; null is the default again, and a missing field keeps it."""
+    """It is independent of the model; null means the default again, and a missing field keeps
+    it."""
     conversation = await new_conversation(house.alice, {"effort": "high"})
     path = f"/conversation/{conversation}"
     assert (await house.alice.get(path))["effort"] == "high"
@@ -251,7 +252,7 @@ async def test_an_answers_tokens_are_in_its_record_and_on_the_page(tmp_path: Pat
         assert {name: reply[name] for name in TOKEN_FIELDS} == usage
         (asked, _) = (await api.get(f"/app/threads/{thread}"))["messages"]
         assert {asked[name] for name in TOKEN_FIELDS} == {None}
-        # The message that clients of small chat backends expect stays as it is.
+        # The message format that clients of small chat backends expect is unchanged.
         (_, said) = (await api.get(f"/conversation/{thread}"))["messages"]
         assert set(said) == {"id", "author", "content", "created_at"}
 
@@ -278,8 +279,9 @@ async def test_a_context_is_described_to_its_owner(house: House) -> None:
     assert [key.thread for key in house.reporter.keys] == [conversation]
 
 
-async def test_nobody_else_gets_a_context(house: House) -> None:
-    """Not another user, not an administrator, and no one without a token; nothing is computed."""
+async def test_no_one_else_gets_a_context(house: House) -> None:
+    """Another user, an administrator and someone without a token get none, and nothing is
+    computed."""
     conversation = await new_conversation(house.bob)
     path = f"/conversation/{conversation}/context"
     assert (await house.alice.ask("GET", path))[0] == 404

@@ -70,7 +70,7 @@ async def wait_replies(page: Person, thread: str, count: int = 1) -> list[dict[s
     return replies
 
 
-# ── talking ───────────────────────────────────────────────────────────────────────────────────
+# ── conversations ─────────────────────────────────────────────────────────────────────────────
 async def test_the_session_lists_the_choices(page: Person) -> None:
     session = await page.get("/app/session")
     assert session["user"] == "local"
@@ -227,7 +227,8 @@ async def test_every_tab_sees_the_reply_grow_and_complete(page: Person, model: M
 
 
 async def test_every_tab_gets_a_commands_reply(page: Person, model: ModelSim) -> None:
-    """With the id of the request, so that the sending tab does not show the message twice."""
+    """The event has the id of the request, so that the sending tab does not show the message
+    twice."""
     await model.say("Hm.")
     thread = (await page.say("@threadline hm"))["thread"]
     await wait_replies(page, thread)
@@ -368,7 +369,7 @@ async def test_threads_start_with_the_configured_opening(
 
 
 async def test_programs_can_continue_the_pages_threads(page: Person, model: ModelSim) -> None:
-    """A thread is a conversation; questions that a program asks in it reach the page as events."""
+    """A thread is a conversation; a program's questions in it reach the page as events."""
     await model.script(Answer(match="program", text="Two."), Answer(match="page", text="One."))
     thread = (await page.say("@threadline from the page"))["thread"]
     await wait_replies(page, thread)

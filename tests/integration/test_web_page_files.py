@@ -1,4 +1,4 @@
-"""The page's files: their weight, the round trips until they are there, and how they are cached."""
+"""The page's files: their size, the round trips to load them, and how they are cached."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from tests.support.web_kit import Person, Site, serving
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MOST_BYTES = 150_000
-"""Compressed, of everything that the page loads at its start, without what it loads when needed."""
+"""Compressed size of everything that the page loads at its start, without what it loads on
+demand."""
 
 ADDRESSES = re.compile(r'(?:src|href)="(/static/[^"]+)"')
 IMPORTS = re.compile(r'(?:\bfrom|^import)\s*"(\.[^"]+)"', re.MULTILINE)
@@ -58,7 +59,7 @@ class Visit:
 
 
 async def test_the_page_is_light_and_there_in_two_round_trips(site: Site) -> None:
-    """The page names everything: no file is found only in another one."""
+    """The page names everything: no file is named only in another file."""
     async with site.person() as person:
         visit = Visit(person)
         index = await visit.load("/")
@@ -73,7 +74,7 @@ async def test_the_page_is_light_and_there_in_two_round_trips(site: Site) -> Non
         assert visit.bytes < MOST_BYTES
         blocking = re.findall(r'<link rel="stylesheet"|<script src=', index)
         assert len(blocking) == 2  # the first paint waits for these
-        # On the next visit only the page itself is asked for.
+        # On the next visit, only the page itself is requested.
         tag = {"If-None-Match": (await person.http.get("/")).headers["ETag"]}
         async with person.http.get("/", headers=tag) as response:
             assert (response.status, await response.read()) == (304, b"")
@@ -82,7 +83,7 @@ async def test_the_page_is_light_and_there_in_two_round_trips(site: Site) -> Non
 
 
 async def test_a_file_is_kept_only_under_the_version_that_it_belongs_to(site: Site) -> None:
-    """A page of before an update gets the files of now, but must ask again."""
+    """A page from before an update gets the current files, but must revalidate them."""
     async with site.person() as person:
         index = await (await person.http.get("/")).text()
         found = re.search(r'"/static/(\w+)/app\.js"', index)
@@ -120,7 +121,7 @@ async def test_the_version_changes_with_any_file(tmp_path: Path) -> None:
 
 
 async def test_every_kind_of_import_is_found(tmp_path: Path) -> None:
-    """Of modules in folders, too; not what is imported when it is needed, and nothing twice."""
+    """Imports in folders are found too; lazy ones are not, and none is found twice."""
     (tmp_path / "deep").mkdir()
     files = {
         "index.html": '<script type="module" src="/static/app.js"></script>\n',
@@ -139,7 +140,8 @@ async def test_every_kind_of_import_is_found(tmp_path: Path) -> None:
 
 
 async def test_the_manifest_names_icons_that_exist(site: Site) -> None:
-    """With their sizes, one that the system may cut, and small; all without signing in."""
+    """They have their sizes, one may be cropped by the system, all are small, and none needs a
+    sign-in."""
     async with site.person() as person:
         index = await (await person.http.get("/")).text()
         address = re.search(r'rel="manifest" href="([^"]+)"', index)

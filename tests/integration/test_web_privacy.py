@@ -1,4 +1,4 @@
-"""Redaction, exports, erasures and the audit, through the composition of the bot."""
+"""Redaction, exports, erasures and the audit, in the composed bot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CARD, MAIL = "4111 1111 1111 1111", "alice.mark@example.org"
 
 
 async def say(person: Person, text: str, thread: str | None = None) -> dict[str, Any]:
-    """Say something, and return the thread and its newest reply."""
+    """Post a message; returns the thread and its newest reply."""
     before = len(await person.replies(thread)) if thread else 0
     sent = await person.say(f"@threadline {text}" if thread is None else text, thread)
 
@@ -119,7 +119,8 @@ async def test_the_page_forgets_whoever_writes_it_and_confirms(tmp_path: Path) -
 
 
 async def test_everything_of_the_page_is_exported_and_forgotten(tmp_path: Path) -> None:
-    """Versions, settings, links and their readers, shared channels, and the search's words."""
+    """Versions, settings, links and their readers, shared channels, and the words in the search
+    index."""
     path = tmp_path / "threadline.db"
     async with (
         serving(tmp_path, HTTP_TOKENS=HTTP_TOKENS, HTTP_CHANNELS="ops", MODELS="echo") as site,

@@ -1,6 +1,6 @@
-"""The bot in standalone use: the address, curl, restarts, the settings.
+"""The standalone bot: the address, curl, restarts, the settings.
 
-The curl commands are from a small chat backend's own introduction, with our port.
+The curl commands are from the introduction of a small chat backend, with our port.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ async def model() -> AsyncIterator[ModelSim]:
 
 @pytest.fixture
 def bot(model: ModelSim, tmp_path: Path) -> BotProcess:
-    """Not started yet: `async with bot`."""
+    """A bot that is not started yet: `async with bot`."""
     return BotProcess(tmp_path, {"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url})
 
 
@@ -58,7 +58,7 @@ def person(bot: BotProcess, token: str | None = None) -> Person:
 
 
 async def shell(line: str) -> str:
-    """The output of a shell command; without curl installed, what curl would print."""
+    """The output of a shell command; if curl is not installed, what curl would print."""
     if shutil.which("curl") is None:
         return await asyncio.to_thread(_as_curl, line)
     silent = line.replace("curl ", "curl -sS ", 1)
@@ -156,7 +156,7 @@ async def test_a_reply_interrupted_by_a_kill_is_completed_after_the_restart(
 
 
 async def test_terminate_lets_a_stream_finish(bot: BotProcess, model: ModelSim) -> None:
-    """SIGTERM: a client that waits for a reply in progress gets all of it."""
+    """After SIGTERM, a client that waits for a reply in progress gets all of it."""
     text = "This will still be written to its very end, all of it."
     await model.say(text, rate=30)
     async with bot, person(bot) as api:

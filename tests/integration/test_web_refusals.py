@@ -1,4 +1,4 @@
-"""Users of the page and the API who may not ask: every way to do so, refused with the reason."""
+"""Users of the page and the API who may not ask: every way to ask is refused with the reason."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTINGS = {"HTTP_TOKENS": HTTP_TOKENS, "ADMINS": "web:alice"}
 
 @contextlib.asynccontextmanager
 async def both(folder: Path, toml: str = "") -> AsyncIterator[tuple[Site, Person, Person]]:
-    """The site with alice, its administrator, and bob."""
+    """The site, with alice, its administrator, and bob."""
     async with (
         serving(folder, toml=toml, **SETTINGS) as site,
         site.person(TOKENS["alice"]) as alice,
@@ -41,7 +41,7 @@ async def begin(person: Person) -> tuple[str, str, str]:
 
 
 def asking(thread: str, chat: str, message: str) -> list[tuple[str, str, Any]]:
-    """Every request that asks, or writes what a later question would contain."""
+    """Every request that asks, or that writes what a later question would contain."""
 
     def page(text: str, where: str | None) -> tuple[str, str, Any]:
         body = {"text": text, "thread": where, "client_id": str(uuid.uuid4())}
@@ -87,7 +87,8 @@ async def test_every_way_to_ask_is_refused_with_the_reason(tmp_path: Path) -> No
 
 
 async def _press_everything(bob: Person, thread: str) -> None:
-    """Buttons get the reason as their answer; words in a message are refused like questions."""
+    """Press every button: the response has the reason; words in a message are refused like
+    questions."""
     for name in CONTROLS:
         command = {"thread": thread, "name": name, "argument": ""}
         answer = (await bob.post("/app/commands", command))["answer"]
@@ -115,7 +116,7 @@ async def test_users_are_members_and_those_of_admins_administrators(tmp_path: Pa
 
 
 async def test_a_question_over_the_rate_is_answered_429(tmp_path: Path) -> None:
-    """By the API and the page, with the seconds to wait; the page shows a notice, too."""
+    """The API and the page respond with the seconds to wait, and the page also shows a notice."""
     async with both(tmp_path, "limits = { questions_per_minute = 1 }") as (_, alice, bob):
         chat = (await bob.post("/conversation"))["id"]
         ask = f"/conversation/completion/{chat}"

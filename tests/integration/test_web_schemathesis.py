@@ -1,4 +1,4 @@
-"""The API against its OpenAPI description: every check of Schemathesis, and chains of calls.
+"""The API compared with its OpenAPI description: every check of Schemathesis, and chains of calls.
 
 `SCHEMATHESIS_SEED` repeats a run; `make soak` makes many more requests.
 """
@@ -25,8 +25,8 @@ SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20261121"))
 OPERATIONS = 15
 REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "429", "5xx"]
 # Rules that JSON Schema cannot express: lists of equal length, the grammars of templates and data
-# URLs, a text or a file, files that are files. Requests that break one are refused although the
-# schema allows them, and the refusal names the rule.
+# URLs, either a text or a file, files that are really files. Requests that break one are refused
+# although the schema allows them, and the refusal names the rule.
 RULES = {
     "unequal_lists",
     "template",
@@ -103,13 +103,13 @@ def refused_by_a_rule(check: str, recorder: ScenarioRecorder, case: str) -> bool
 
 
 def no_such_model() -> dict[str, Any]:
-    """Models change while the server runs, so that their names are in no schema."""
+    """Models change while the server runs, so their names are in no schema."""
     sentence = http_texts.model_not_offered(["openai:sim", "openai:sim-2"])
     return {"loc": ["body", "model"], "msg": sentence, "type": "value_error"}
 
 
 def sent_as_a_form(check: str, recorder: ScenarioRecorder, case: str) -> bool:
-    """Whether a wrong type was sent in a form, where every value is text or absent."""
+    """Whether a value of the wrong type was sent in a form, where every value is text or absent."""
     if check != "negative_data_rejection":
         return False
     headers = recorder.interactions[case].request.headers
@@ -124,8 +124,8 @@ def sent_as_a_form(check: str, recorder: ScenarioRecorder, case: str) -> bool:
 def asked_after_deletion(check: str, recorder: ScenarioRecorder, case: str) -> bool:
     """Whether a question came after the deletion of its conversation.
 
-    Schemathesis knows deletions only by paths that begin alike, which /conversation/completion/ID
-    and /conversation/ID do not.
+    Schemathesis recognizes deletions only by paths with a common prefix, which
+    /conversation/completion/ID and /conversation/ID lack.
     """
     if check != "ensure_resource_availability":
         return False

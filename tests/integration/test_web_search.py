@@ -1,4 +1,4 @@
-"""The search's routes: own conversations only, and long threads around what was found."""
+"""The search's routes: only the user's own conversations, and long threads around a hit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, serving, until
 async def search_for(
     person: Person, text: str, path: str = "/conversation/search"
 ) -> dict[str, Any]:
-    """The results, asked for again while the server was too busy to look at everything."""
+    """The results, requested again while the server is too busy to search everything."""
     while True:
         results: dict[str, Any] = await person.get(path, params={"q": text})
         if not results["partial"]:
@@ -94,7 +94,7 @@ async def has_answered(person: Person, thread: str) -> bool:
 
 
 class SlowSearch:
-    """Answers when the test says so."""
+    """Answers when the test allows it."""
 
     def __init__(self) -> None:
         self.waiting = 0

@@ -1,4 +1,5 @@
-"""Browsers that are signed in by a cookie: how it begins, what it opens, and how it ends."""
+"""Browsers that are signed in by a cookie: how a session begins, what it allows, and how it
+ends."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ async def site(model: ModelSim, tmp_path_factory: pytest.TempPathFactory) -> Asy
 async def sign_in(
     person: Person, token: str = TOKENS["alice"], **headers: str
 ) -> tuple[int, Morsel[str] | None]:
-    """The status, and the cookie of the response; further requests do not send it."""
+    """The status and the response's cookie, which further requests do not send."""
     given = {"Authorization": f"Bearer {token}", "Origin": person.url, **headers}
     async with person.http.post("/app/session", headers=given) as response:
         person.http.cookie_jar.clear()
@@ -74,7 +75,7 @@ async def test_a_token_becomes_a_cookie_that_no_script_reads(site: Site, tmp_pat
         assert strict is not None
         assert strict.key == "__Host-threadline"
         assert (strict["httponly"], strict["secure"], strict["domain"]) == (True, True, "")
-        # Behind TLS a cookie without the prefix may be someone else's: it opens nothing.
+        # Behind TLS, a cookie without the prefix may be someone else's, so it is not accepted.
         sent = {"Host": "chat.example.org", "Cookie": f"__Host-threadline={strict.value}"}
         assert await status_of(person, "GET", "/app/session", **sent) == 200
         sent = {"Host": "chat.example.org", "Cookie": f"threadline={strict.value}"}
@@ -97,9 +98,9 @@ async def test_wrong_tokens_and_cookies_open_nothing_and_are_slowed_down(
         assert look(tmp_path / "threadline.db", "SELECT count(*) FROM sessions") == [(1,)]
 
 
-# ── what it opens ─────────────────────────────────────────────────────────────────────────────
+# ── what it allows ────────────────────────────────────────────────────────────────────────────
 async def test_a_cookie_does_what_a_token_does(site: Site) -> None:
-    """Pages, the API, and streams of events that need no header."""
+    """Pages, the API, and event streams that need no header."""
     async with site.person() as person:
         mine = await cookie(person)
         ours = {**mine, "Origin": person.url}
@@ -147,8 +148,8 @@ async def changing_routes(site: Site) -> AsyncIterator[tuple[str, str]]:
 
 
 async def test_no_other_page_changes_anything_with_a_cookie(site: Site) -> None:
-    """On every route: from another site, from another port of this host, and without a sign of
-    where a request comes from. The page's own request is not refused."""
+    """On every route, requests from another site, from another port of this host, and without a
+    sign of their origin are refused; the page's own request is not."""
     routes = [each async for each in changing_routes(site)]
     assert len(routes) > 12
     assert {"/app/messages", "/app/commands", "/app/session"} <= {path for _, path in routes}
@@ -166,7 +167,7 @@ async def test_no_other_page_changes_anything_with_a_cookie(site: Site) -> None:
         for method, path in routes:
             for headers in foreign:
                 assert await status_of(person, method, path, **mine, **headers) == 403, path
-        # On a configured name the port may be the proxy's, for a token; not for a cookie.
+        # On a configured name, the port may be the proxy's for a token, but not for a cookie.
         named = {"Host": "chat.example.org", "Origin": "http://chat.example.org:3000"}
         sent = {"Cookie": mine["Cookie"].replace(f"threadline-{site.port}", "threadline"), **named}
         assert await status_of(person, "POST", "/app/commands", **sent) == 403
@@ -181,7 +182,7 @@ async def test_no_other_page_changes_anything_with_a_cookie(site: Site) -> None:
 async def test_a_session_survives_a_restart_and_ends_by_signing_out(
     tmp_path: Path, model: ModelSim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its open streams of events end with the next sign of life."""
+    """Its open event streams end with the next keep-alive."""
     monkeypatch.setattr(tabs, "KEEP_ALIVE_SECONDS", 0.05)
     async with serving(tmp_path, model, **SETTINGS) as site, site.person() as person:
         mine = await cookie(person)
@@ -211,7 +212,7 @@ async def test_a_session_ends_with_its_token(tmp_path: Path, model: ModelSim) ->
             assert await status_of(person, "GET", "/app/session", **mine) == 401
 
 
-async def test_without_tokens_nobody_signs_in(tmp_path: Path, model: ModelSim) -> None:
+async def test_without_tokens_no_one_signs_in(tmp_path: Path, model: ModelSim) -> None:
     async with serving(tmp_path, model) as site, site.person() as person:
         assert await sign_in(person) == (405, None)
         assert await status_of(person, "GET", "/app/session") == 200

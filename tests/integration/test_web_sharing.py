@@ -84,7 +84,7 @@ def rows(folder: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 async def test_every_user_reads_what_was_shared_and_nothing_else(tmp_path: Path) -> None:
-    """Not what came later, no settings, no costs, and no other thread; the audit names readers."""
+    """No later messages, settings, costs or other threads; the audit names the readers."""
     async with house(tmp_path) as here:
         await here.model.say("It is 42.")
         thread = await thread_of(here.alice, "the first question", file=True)
@@ -101,7 +101,7 @@ async def test_every_user_reads_what_was_shared_and_nothing_else(tmp_path: Path)
         text = str(read)
         assert not [word for word in ("never-shown", "later", "private") if word in text]
         assert (await here.alice.get(f"/app/shared/{uid}"))["own_thread"] == thread
-        # Its picture, and none of another thread's.
+        # A picture of this thread, and none of another one's.
         [mine] = read["messages"][0]["attachments"]
         async with here.bob.http.get(f"/app/shared/{uid}/attachments/{mine['id']}") as response:
             assert (response.status, await response.read()) == (200, PNG)
@@ -153,7 +153,8 @@ async def erase(here: House, thread: str) -> None:
 
 @pytest.mark.parametrize("remove", [revoke, delete, forget])
 async def test_a_link_is_gone_on_every_route(tmp_path: Path, remove: Removal) -> None:
-    """Revoked, with its thread, and with its owner: for its reader as for its owner."""
+    """The link was revoked, or is gone with its thread or its owner; the owner cannot open it
+    either."""
     async with house(tmp_path) as here:
         thread = await thread_of(here.alice, file=True)
         uid = await share(here.alice, thread)
@@ -183,7 +184,7 @@ async def test_erased_messages_are_in_no_link(tmp_path: Path) -> None:
 
 
 async def test_only_the_owner_manages_a_link(tmp_path: Path) -> None:
-    """Another user gets 404 on every route of the thread, also an administrator of the page."""
+    """Another user, even an administrator of the page, gets 404 on every route of the thread."""
     async with house(tmp_path) as here:
         thread = await thread_of(here.alice)
         uid = await share(here.alice, thread)
@@ -203,7 +204,7 @@ async def test_only_the_owner_manages_a_link(tmp_path: Path) -> None:
 
 
 async def test_the_rules_may_forbid_sharing(tmp_path: Path) -> None:
-    """Also links that were made before."""
+    """Links made earlier stop working, too."""
     async with house(tmp_path) as here:
         thread = await thread_of(here.alice)
         uid = await share(here.alice, thread)
@@ -214,7 +215,7 @@ async def test_the_rules_may_forbid_sharing(tmp_path: Path) -> None:
         assert (status, body["error"]) == (403, "The rules of this place do not allow sharing.")
         for person in (here.alice, here.bob):
             assert (await person.ask("GET", f"/app/shared/{uid}"))[0] == 404
-        await revoke(here, thread)  # taking it back is always allowed
+        await revoke(here, thread)  # revoking is always allowed
         assert rows(tmp_path, "SELECT * FROM shares") == []
 
 
@@ -230,7 +231,7 @@ async def test_without_tokens_there_is_no_one_to_share_with(tmp_path: Path) -> N
 
 
 async def test_wrong_addresses_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of one reader; another one, and what the reader may read, is not affected."""
+    """The limit is per reader; other readers, and links that exist, are not affected."""
     monkeypatch.setattr(sharing, "WRONG", 3)
     async with house(tmp_path) as here:
         uid = await share(here.alice, await thread_of(here.alice))
@@ -245,7 +246,7 @@ async def test_a_minute_limit_counts_each_user_and_each_minute() -> None:
     limit = MinuteLimit(2, clock)
 
     def taken(user: str) -> int:
-        """The seconds to wait, 0 if it was taken."""
+        """The seconds to wait; 0 if the request was accepted."""
         try:
             limit.take(user)
         except HTTPException as error:

@@ -48,7 +48,8 @@ async def page(site: Site) -> AsyncIterator[Person]:
 
 
 class Stream:
-    """One connection's events as bytes, unpacked here, with what growth.js makes of them."""
+    """One connection's events as bytes, decompressed here, and the replies that growth.js makes of
+    them."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
@@ -129,7 +130,7 @@ async def test_two_tabs_follow_changes_compressed_and_not(page: Person, model: M
 
 
 async def test_each_event_arrives_before_the_next_one(page: Person, model: ModelSim) -> None:
-    """A compressed stream is flushed: nothing waits for more text."""
+    """A compressed stream is flushed, so nothing waits for more text."""
     await model.say("Half of it, and the other half.", wait_at=2)
     async with Tab(page) as stream:
         await page.say("@threadline half")
@@ -142,7 +143,7 @@ async def test_each_event_arrives_before_the_next_one(page: Person, model: Model
 async def test_a_tab_that_reconnects_in_mid_reply_gets_the_whole_reply_first(
     page: Person, model: ModelSim
 ) -> None:
-    """Then changes again; the stream resumes after the last event, without a reload."""
+    """Changes follow; the stream resumes after the last event, without a reload."""
     await model.say(TEXT, wait_at=100)
     async with Tab(page) as stream:
         await page.say("@threadline reconnect")
@@ -181,7 +182,7 @@ async def test_responses_are_compressed_where_the_client_accepts_it(
 
 
 async def test_an_older_page_gets_each_state_whole(page: Person, model: ModelSim) -> None:
-    """It was loaded before an upgrade, and knows no changes."""
+    """The page was loaded before an upgrade, and does not understand changes."""
     await model.say(TEXT)
     async with page.stream("GET", "/app/events", None) as events:
         await page.say("@threadline older")

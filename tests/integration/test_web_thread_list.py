@@ -1,4 +1,4 @@
-"""The page's list of threads over HTTP, and the same marks for programs."""
+"""The page's list of threads over HTTP, and its marks as programs see them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def alice(site: Site) -> AsyncIterator[Person]:
 
 
 async def begin(person: Person, text: str) -> str:
-    """Ask without a mention; returns the thread once it was answered."""
+    """Ask without a mention; returns the thread once it is answered."""
     body = {"text": text, "thread": None, "client_id": str(uuid.uuid4()), "begins": True}
     thread: str = (await person.post("/app/messages", body))["thread"]
 
@@ -217,7 +217,7 @@ async def test_a_deleted_thread_is_gone_and_comes_back_until_it_is_too_late(
         assert (await alice.ask(method, where))[0] == 404
     library = site.adapter._chat.library  # type: ignore[attr-defined]
     until_ = time.time()
-    assert (await alice.ask("POST", f"{path}/hold", {}))[0] == 200  # "Undo" is looked at
+    assert (await alice.ask("POST", f"{path}/hold", {}))[0] == 200  # "Undo" has the focus
     assert not await library.erase_hidden(thread, before=until_)
     assert (await alice.ask("POST", f"{path}/restore", {}))[0] == 200
     assert (await alice.ask("POST", f"{path}/restore", {}))[0] == 200  # a repeated request
@@ -251,7 +251,7 @@ async def test_deleting_a_thread_stops_its_answer(alice: Person, model: ModelSim
     await until(is_stopped)
 
 
-async def test_nobody_changes_the_thread_of_another_user(
+async def test_no_one_changes_the_thread_of_another_user(
     alice: Person, site: Site, model: ModelSim
 ) -> None:
     await model.say("Here.")

@@ -1,4 +1,4 @@
-"""What people used, through the composition of the bot: the API, /usage, and the command line."""
+"""Usage by people, in the composed bot: the API, /usage, and the command line."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ async def read_answer(person: Person, text: str) -> dict[str, object]:
 async def test_usage_is_counted_shown_and_limited(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One's own for everyone, all of it for administrators, and no money beyond the budget."""
+    """People see their own usage and administrators all of it; nothing is spent beyond the
+    budget."""
     file = tmp_path / "threadline.toml"
     file.write_text(CONFIG)
     async with (

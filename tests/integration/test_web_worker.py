@@ -28,8 +28,8 @@ from bot.sandbox.worker import (
 
 HERE = "tests.support.worker_tasks"
 SHORT = WorkerLimits(cpu_seconds=0.2, seconds=20.0, output_bytes=10_000)
-# Each one blocked the interpreter for hours in the past, or is a kind of attack that a block could
-# make.
+# Each of them blocked the interpreter for hours in the past, or is a kind of attack that a block
+# could make.
 HOSTILE = {
     "rita": "Say: " * 21 + "x",
     "mcschema": "<!--" + "-" * 30,
@@ -64,7 +64,7 @@ def highlighter() -> Iterator[Highlighter]:
 
 # ── the worker ────────────────────────────────────────────────────────────────────────────────
 def test_a_too_costly_task_is_killed_and_the_next_one_runs() -> None:
-    """Whether the block computes in C without end or takes too much memory."""
+    """One block computes endlessly in C, and another takes too much memory."""
     with worker("misbehave") as running:
         assert running.run(b"echo") == b"echo"
         with pytest.raises(TaskTooCostly):
@@ -166,7 +166,7 @@ def test_a_hostile_block_loses_only_its_colors(highlighter: Highlighter, languag
 
 
 def test_a_too_costly_lexer_is_disabled_for_a_while(highlighter: Highlighter) -> None:
-    """For a while: a series of such blocks does not start a worker for each."""
+    """A series of such blocks does not start a worker for each."""
     times = [0.0]
     resting = Highlighter(
         limits=WorkerLimits(cpu_seconds=0.2, seconds=20.0), monotonic=lambda: times[0]

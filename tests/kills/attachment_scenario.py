@@ -1,8 +1,8 @@
-"""The scenario of files: three people ask about what they send, while the bot is killed.
+"""A scenario with files: three people ask about files they send, while the bot is killed.
 
-Alice sends a log and a picture while the bot is down, Bob a document while it runs, Grace a file
-that is deleted before the bot reads it. Each request to the model has the files of its questions,
-and no file is downloaded again once its bytes are stored.
+Alice sends a log and a picture while the bot is down, Bob a document while it runs, and Grace a
+file that is deleted before the bot reads it. Each request to the model has the files of its
+questions, and no file is downloaded again once its bytes are stored.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class AttachmentScenario(Scenario):
 
     settings: ClassVar[Mapping[str, str]] = {}
 
-    wanted: dict[str, str] = field(default_factory=dict)  # each question's part of a request
+    wanted: dict[str, str] = field(default_factory=dict)  # each question's text in a request
     stored: dict[str, int] = field(default_factory=dict)  # downloads of files stored at a death
 
     # ── people ────────────────────────────────────────────────────────────────────────────────
@@ -63,7 +63,7 @@ class AttachmentScenario(Scenario):
 
     # ── judging ───────────────────────────────────────────────────────────────────────────────
     async def check_after_death(self) -> None:
-        """Also remember which files need no download any more."""
+        """Also remember which files need no further download."""
         # `dataclass(slots=True)` makes a new class, which `super()` without arguments misses.
         await super(AttachmentScenario, self).check_after_death()
         rows = self.world.query("SELECT name FROM attachments WHERE digest IS NOT NULL")
@@ -71,7 +71,8 @@ class AttachmentScenario(Scenario):
             self.stored.setdefault(name, len(await downloads(self.world.driver, name)))
 
     async def requests(self) -> Sequence[Mapping[str, Any]]:
-        """The requests without the files, each of which has the files of its questions."""
+        """The requests without their files, after asserting that each has the files of its
+        questions."""
         found = await super(AttachmentScenario, self).requests()
         asked = {name for name in self.wanted if any(f"{name}, " in str(body) for body in found)}
         assert asked == set(self.wanted), "a question that no request has"
@@ -95,7 +96,7 @@ class AttachmentScenario(Scenario):
             self.violations.append(f"files: {name} was asked with {parts}, {images} images")
 
     async def verdict(self) -> Verdict:
-        """The judge's verdict, and whether a download was repeated."""
+        """The judge's verdict, plus any repeated downloads."""
         for file, *_ in (*LOG, *PICTURE, *NOTES):
             count = len(await downloads(self.world.driver, file))
             if count != self.stored.get(file, count) or count > 1 + self.world.bot.deaths:

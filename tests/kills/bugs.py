@@ -1,6 +1,6 @@
-"""Bugs to plant in a running bot, each of which the judge must find.
+"""Bugs to plant in a running bot; the judge must find each of them.
 
-Each one replaces a method of the product; the product itself contains none of this code.
+Each replaces a method of the product, which itself contains none of this code.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ def find_nothing() -> None:
 
 
 def two_attempts() -> None:
-    """Not a bug yet, but the case the fence exists for: a running turn is claimed a second
+    """Not a bug yet, but the case that the fence exists for: a running turn is claimed a second
     time.
 
-    The second claim waits for the first page to be in the ledger: a page whose post is still
-    under way cannot be found, and only time can keep two attempts from both posting it. The
-    first attempt ends when the second does, so both write as much as the store allows.
+    The second claim waits until the first page is in the ledger: a page whose post is still under
+    way cannot be found, and only time can keep two attempts from both posting it. The first attempt
+    ends when the second does, so both write as much as the store allows.
     """
     from bot.store.sqlite import SqliteStore
     from bot.turns.scheduler import Interrupt, Scheduler
@@ -130,7 +130,7 @@ def two_attempts() -> None:
 
 
 def forget_the_fence() -> None:
-    """Two attempts at one turn, and the store accepts every write of both."""
+    """Two attempts at one turn, with the store accepting every write of both."""
     from bot.store import rows, spending
     from bot.store.sqlite import SqliteStore
 

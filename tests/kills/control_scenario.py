@@ -1,7 +1,7 @@
 """The control scenario: stop, retry, edit, delete, reset and undo, while the bot is killed.
 
 Each action takes effect exactly once, whenever the process dies. The bot finds words after a
-mention, edits and deletions by reading history; people press a button again if they see no
+mention, edits and deletions by reading history; people press a button again if it has no visible
 effect.
 """
 
@@ -15,14 +15,14 @@ from tests.kills.scenario import NotWithin, Scenario
 from tests.support.platform_driver import ThreadRef
 from tests.support.transcript import Question
 
-SLOW = 8.0  # tokens per second: a reply to be stopped lasts longer than a kill and a restart
-PRESSES = 6  # of one button, before the test fails
+SLOW = 8.0  # tokens per second: a reply to be stopped outlasts a kill and a restart
+PRESSES = 6  # presses of one button before the test fails
 PRESSED_WITHIN = 4.0  # seconds until a press shows its effect
 
 
 @dataclass(slots=True)
 class UserActions(Scenario):
-    """Actions apart from asking; each method returns once it took effect."""
+    """Actions other than asking; each method returns once the action took effect."""
 
     settings: ClassVar[Mapping[str, str]] = {"DELETE_REPLY_WITH_QUESTION": "true"}
 
@@ -78,8 +78,7 @@ class UserActions(Scenario):
         raise NotWithin(f"an effect of the button under {question.name}")
 
     async def edit(self, question: Question, text: str, within: float | None = None) -> None:
-        """Edit a question, whose reply is rewritten in place; the bot must notice `within`
-        seconds."""
+        """Edit a question; the bot must notice `within` seconds and rewrite the reply in place."""
         await self.wait_turn_done(question)
         changed, before = self.change(question, edited=text), self._opened(question)
         thread, said = self.threads[question.where], self.native(question)
@@ -89,7 +88,7 @@ class UserActions(Scenario):
         await self.wait_turn_done(changed)
 
     async def delete(self, question: Question, within: float | None = None) -> None:
-        """Delete a question with its reply; the bot must notice `within` seconds."""
+        """Delete a question; the bot must notice `within` seconds and delete the reply."""
         await self.wait_turn_done(question)
         self.change(question, gone=True)
         await self.world.driver.delete(self.threads[question.where], self.native(question))

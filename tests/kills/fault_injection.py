@@ -41,7 +41,7 @@ SLACK_PATHS = (
 # Seconds. After a crash, the bot does not wait longer for requests of the dead process.
 LATEST = 2.0
 MODEL_FAULTS = ("rate_limited", "overloaded", "server_error")
-QUESTIONS = r"\bq\d{5}\b"  # texts with the name of a question: see `question_name`
+QUESTIONS = r"\bq\d{5}\b"  # texts that contain the name of a question: see `question_name`
 BREAKS = ("cut", "fin", "end", "error", "garbage")
 
 
@@ -111,7 +111,8 @@ class FaultInjector:
         return await self._fault(SLACK_PATHS, limited)
 
     async def _fault(self, paths: Sequence[str], limited: dict[str, Any]) -> str:
-        """Fault the next one or two matching requests: 429, 5xx, dropped connection or delay."""
+        """Make the next one or two matching requests fail: 429, 5xx, a dropped connection or a
+        delay."""
         rng = self._rng
         after = {"after": rng.random() < 0.5}
         done = " after it was carried out" if after["after"] else ""
@@ -140,8 +141,7 @@ class FaultInjector:
         return "a model's 429 or 5xx"
 
     async def _model_break(self) -> str:
-        """Break the next answer within its first words, which are not words of any question's
-        answer."""
+        """Break the next answer within its first words, which belong to no question's answer."""
         how = self._rng.choice(BREAKS)
         await self._world.model.script(Answer(text="Hm. Well, ", breaks=how, at=2, times=1))
         return "a model's broken stream"
@@ -193,7 +193,7 @@ class FaultInjector:
         return "a redelivery"
 
     async def _give_up(self) -> str:
-        """Slack gives up the questions that a process got which does not answer any more."""
+        """Make Slack give up the questions it sent to a process that no longer answers."""
         sim = self._world.driver.sim
         assert isinstance(sim, SlackSim)
         assert self._shared is not None

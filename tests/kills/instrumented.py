@@ -1,14 +1,13 @@
 """The bot with observed commits: `python -m tests.kills.instrumented run`.
 
-It runs `python -m bot run`, configured by environment variables that the product does not
-know:
+It runs `python -m bot run`, configured by environment variables that the product does not know:
 
 - `COMMITS_LOG`: a file that gets one line for each commit, with its label (see `label_of`);
 - `KILL_COMMIT`: "before accept 2" sends SIGKILL before the third commit with that transition
-("after": once the commit is on disk);
+  ("after": once the commit is on disk);
 - `SLOW_COMMITS`: "SEED MAX" delays each commit by up to MAX seconds;
-- `CLOCK_OFFSET`: the seconds by which this machine's clock is wrong;
-- `PLANTED`: a bug of `tests.kills.bugs`.
+- `CLOCK_OFFSET`: by how many seconds this machine's clock is wrong;
+- `PLANTED`: a bug from `tests.kills.bugs`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The moments at which the bot can be killed, derived from a recorded run.
 
-A kill point is one stage of a request (received, applied, answered) or of a commit (before,
-after). Runs differ in timing, so a point names a request by its pattern and its number among
-the requests that match.
+A kill point is one stage of a request (received, applied, answered) or of a commit (before, after).
+Timing differs between runs, so a point identifies a request by its pattern and its number among the
+requests that match.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tests.kills.world import BotRun, World, new_world
 from tests.sims.kit import STAGES
 from tests.support.transcript import Verdict
 
-_IDS = re.compile(r"(F[0-9A-F]{9}|\d{6,})")  # Slack's files, and everything of Discord
-# These requests are answered when the connection ends, and by then the bot is dead.
+_IDS = re.compile(r"(F[0-9A-F]{9}|\d{6,})")  # Slack's files, and all of Discord's requests
+# These requests are only answered when the connection ends, and by then the bot is dead.
 _SOCKETS = ("/gateway/", "/link/")
 
 
@@ -86,7 +86,8 @@ def _requests(on: Target, record: Iterable[Mapping[str, Any]]) -> list[KillPoint
 
 
 def _form(request: str) -> str:
-    """A pattern for the same request in another run; `split` returns the ids at odd places."""
+    """A pattern that matches the same request in another run; `split` puts the ids at odd
+    indexes."""
     return "".join(
         re.escape(part) if place % 2 == 0 else r"\d+" if part.isdigit() else r"F[0-9A-F]{9}"
         for place, part in enumerate(_IDS.split(request))
@@ -167,7 +168,7 @@ async def trial(
 
 
 def run_until(point: KillPoint, world: World, planted: str = "") -> BotRun:
-    """A run of the process that ends at `point`."""
+    """Run the process until it ends at `point`."""
     if point.on is Target.COMMIT:
         commit = f"{point.stage} {point.what} {point.skip}"
         return BotRun({"PLANTED": planted, "KILL_COMMIT": commit})

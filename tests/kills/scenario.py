@@ -1,9 +1,9 @@
 """The first scenario for kills: three people in three threads, for a few seconds.
 
-The bot has run before. Alice asks for a long answer while the bot is down and asks again
-while the bot writes. Bob asks, resets and asks again. Carol writes direct messages. Finally,
-one more question in each thread sends its history to the model. People continue when they
-see the answer, as in real run.
+The bot has run before. Alice asks for a long answer while the bot is down and asks again while the
+bot writes. Bob asks, resets and asks again. Carol writes direct messages. Finally, one more
+question in each thread sends its history to the model. As in real life, people continue when they
+see the answer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support.judge import judge
 from tests.support.platform_driver import Files, ThreadRef
 from tests.support.transcript import Question, Transcript, Verdict, answer_to, question_name
 
-# Enough for a loaded machine; on an idle one each wait takes a few seconds.
+# Enough for a loaded machine; on an idle one, each wait takes a few seconds.
 PATIENCE = 45.0
 MOST_DEATHS = 3  # in one run
 QUIET = 0.4  # seconds without a request
@@ -49,7 +49,7 @@ class Scenario:
 
     world: World
     questions: list[Question] = field(default_factory=list)
-    # documented losses, although the bot finds some of them later
+    # documented losses, although the bot finds some of these messages later
     missed: list[Question] = field(default_factory=list)
     threads: dict[str, ThreadRef] = field(default_factory=dict)
     sections: dict[str, int] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Scenario:
     async def first_start(self) -> None:
         """Run the bot for the first time, and stop it.
 
-        Before its first run no message can be missed, so there is nothing to test.
+        Before its first run the bot cannot miss a message, so there is nothing to test.
         """
         await self.world.bot.start()
         least = {"discord": 2, "slack": 1}[self.world.driver.name]  # the server, direct messages
@@ -266,13 +266,13 @@ class Scenario:
             return not await self.world.signs_of_work()
 
         # Signs are cleared after the turn, once the rate limit allows, or when the process that
-        # removes leftovers looks for them; the judge reports what stays.
+        # removes leftovers reaches them; the judge reports those that stay.
         await self._comes(no_sign, 75.0)
         await self._comes(self._nothing_to_remove, 75.0)
         await self.until(self._quiet, "quiet")
 
     async def _nothing_to_remove(self) -> bool:
-        """Whether all parts are gone that could only be emptied at first."""
+        """Whether every page that could at first only be emptied has been deleted."""
         return all(post.deleted or post.text != REMOVED for post in await self.world.posts())
 
     async def _quiet(self) -> bool:
@@ -286,7 +286,7 @@ class Scenario:
         if isinstance(sim, DiscordSim):
             return
         assert isinstance(sim, SlackSim)
-        deliveries = await sim.deliveries()  # first: other processes go on storing
+        deliveries = await sim.deliveries()  # first, because other processes keep storing
         stored = {row[0] for row in self.world.query("SELECT message_id FROM messages")}
         stored |= {
             row[0].rpartition("/")[2] for row in self.world.query("SELECT source FROM commands")
@@ -310,7 +310,7 @@ class Scenario:
                     replace(one, beside=late.name) if one.where == late.where else one
                     for one in self.questions
                 ]
-                self.faulty = True  # the answers come in another order than the questions
+                self.faulty = True  # answers arrive in another order than the questions
         requests = await self.requests()
         verdict = judge(
             Transcript(

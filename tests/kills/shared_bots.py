@@ -1,6 +1,6 @@
-"""Several processes of one bot on one PostgreSQL, each of which can be killed, stopped and cut off.
+"""Several processes of one bot on one PostgreSQL; each can be killed, stopped or cut off.
 
-The judge reads a copy of the database in SQLite: both have the same tables.
+The judge reads a copy of the database in SQLite, since both have the same tables.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from tests.support.new_database import create
 
 JOINED = re.compile(r'"process": "([0-9a-f]{32})"')
 FROZEN = 14.0  # seconds: longer than a lease
-_OWN = ("migrations", "sqlite_sequence", "process")  # not copied
+_OWN = ("migrations", "sqlite_sequence", "process")  # tables that are not copied
 
 
 class SharedBots:
     """`count` processes on the database `url`. Implements `tests.kills.world.Bot`.
 
-    The clock of each is `skew` seconds ahead of the one before.
+    Each process's clock is `skew` seconds ahead of the previous one's.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class SharedBots:
             await bot.start(run if number == 0 else None)
 
     async def kill(self) -> None:
-        """Kill one process, the busiest if there is one; it is restarted."""
+        """Kill one process, preferably the busiest; it is restarted."""
         await (self.holder() or self.bots[0]).kill()
 
     async def stop(self) -> None:
@@ -109,7 +109,7 @@ class SharedBots:
 
     @property
     def faults(self) -> Sequence[tuple[int, Fault]]:
-        """A process that hangs for longer than its lease, and connections that break."""
+        """Hang a process for longer than its lease, and break connections."""
         return ((1, self._hang), (2, self._cut))
 
     async def _hang(self, rng: random.Random) -> str:
@@ -119,7 +119,8 @@ class SharedBots:
         return "a process that hangs"
 
     async def die_deaf(self, rng: random.Random) -> None:
-        """One process hangs while events still come to it, and dies without having read them."""
+        """Hang one process, to which events are still delivered; it dies without having read
+        them."""
         bot = rng.choice(self.bots)
         self.freeze(bot)
         await asyncio.sleep(rng.uniform(1.0, 4.0))
@@ -144,7 +145,7 @@ class SharedBots:
         return None
 
     def holder(self, turn: int | None = None) -> RestartingBot | None:
-        """The process that holds this turn; None: any turn."""
+        """The process that holds this turn, or any turn if None."""
         rows = self.query(
             "SELECT holder FROM turns WHERE state <> 'done' AND holder IS NOT NULL"
             " AND id = coalesce(?::bigint, id) ORDER BY id DESC",
@@ -153,19 +154,19 @@ class SharedBots:
         return self.bot_of(rows[0][0]) if rows else None
 
     def freeze(self, bot: RestartingBot) -> None:
-        """SIGSTOP, as a machine that hangs."""
-        with contextlib.suppress(ProcessLookupError):  # it died, and starts again
+        """Send SIGSTOP, as if the machine hung."""
+        with contextlib.suppress(ProcessLookupError):  # it died, and is being restarted
             os.kill(bot.pid, signal.SIGSTOP)
 
     def thaw(self, bot: RestartingBot) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         if bot.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(bot.pid, signal.SIGCONT)
 
     # ── the database ──────────────────────────────────────────────────────────────────────────
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Rows at this moment; none while the server is down, and before the tables exist."""
+        """Current rows; none while the server is down or before the tables exist."""
         try:
             if self._connection is None or self._connection.closed:
                 self._connection = psycopg.connect(self.url, autocommit=True)
@@ -184,7 +185,7 @@ class SharedBots:
             db.execute("PRAGMA foreign_keys = OFF")
             tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
             for (table,) in tables:
-                # The search's tables are made of the others, and differ between the databases.
+                # The search tables are built from the others, and differ between the databases.
                 if table not in _OWN and not table.startswith("search_"):
                     _copy(source, db, table)
         return copy

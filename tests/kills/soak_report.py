@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tests.kills.virtual_users import RunResult
 
 SERIOUS = ("lost", "doubled", "order", "cut", "left", "late")
-"""Kinds of violations that are named even if there are none."""
+"""Kinds of violations that are listed even if there are none."""
 
 
 @dataclass(slots=True)
@@ -20,12 +20,12 @@ class SoakReport:
 
     @property
     def kinds(self) -> Counter[str]:
-        """The violations, by kind."""
+        """The number of violations of each kind."""
         return sum((result.verdict.kinds for result in self.results), Counter[str]())
 
     @property
     def statuses_left(self) -> int:
-        """Signs of work that nothing ended."""
+        """Signs of work that were never cleared."""
         found = (text for result in self.results for _, text in result.verdict.violations)
         return sum(text.startswith("a sign of work") for text in found)
 

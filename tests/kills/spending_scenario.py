@@ -1,7 +1,7 @@
 """The first scenario with budgets: what the books say after kills at any moment.
 
-Every request that reached the model is in the books once, exactly as the provider counted it if
-its count arrived, and nothing stays reserved. Budgets, reports and requests agree.
+Every request that reached the model is in the books once, with the provider's exact count if that
+arrived, and nothing stays reserved. Budgets, reports and requests agree.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CONFIG = Path(__file__).parents[1] / "fixtures" / "policy" / "budgets.toml"
 
 @dataclass(slots=True)
 class SpendingScenario(Scenario):
-    """The people of the first scenario, whose requests count for three budgets."""
+    """The people of the first scenario, whose requests count against three budgets."""
 
     settings: ClassVar[Mapping[str, str]] = {"THREADLINE_CONFIG": str(CONFIG)}
 
@@ -34,7 +34,8 @@ class SpendingScenario(Scenario):
     async def _check_requests(self) -> None:
         """Each request was reserved before it was sent.
 
-        A kill between the two leaves one more in each thread: they share a commit.
+        A kill between the two leaves one extra reservation in each thread, since they share a
+        commit.
         """
         booked = self.world.query(
             "SELECT state, is_estimate, input_tokens, output_tokens FROM model_requests"
@@ -57,7 +58,7 @@ class SpendingScenario(Scenario):
             self.violations.append(f"books: {exact}, not {counted}")
 
     def _check_sums(self) -> None:
-        """The sums of budgets and reports are those of the requests."""
+        """The sums of budgets and reports equal the sums over the requests."""
         (requests,) = self.world.query(
             "SELECT sum(cost), sum(input_tokens + output_tokens), count(*) FROM model_requests"
         )

@@ -7,13 +7,13 @@ import time
 
 from tests.kills.shared_bots import JOINED, SharedBots
 
-PAUSE = 0.1  # seconds between two looks
+PAUSE = 0.1  # seconds between two checks
 
 
 class TakeOvers:
     """Watches `bots` while `run` runs; `seconds` has each take-over, from the death to the claim.
 
-    A turn that another process may not claim yet, because it is a suspect, counts with its wait.
+    If a turn is a suspect that another process may not claim yet, that wait is included.
     """
 
     def __init__(self, bots: SharedBots) -> None:
@@ -23,7 +23,7 @@ class TakeOvers:
         self._waiting: dict[int, float] = {}  # since when, by turn
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         while True:
             self._note_deaths()
             self._look()
@@ -33,7 +33,8 @@ class TakeOvers:
         for number, bot in enumerate(self._bots.bots):
             if bot.deaths > self._deaths[number]:
                 self._deaths[number] = bot.deaths
-                # The next run has not joined yet: a start takes longer than a look.
+                # The next run has not joined yet: starting takes longer than the interval between
+                # checks.
                 log = (bot.folder / "bot.log").read_text(errors="replace")
                 if joined := JOINED.findall(log):
                     self._died.setdefault(joined[-1], time.monotonic())
@@ -46,5 +47,5 @@ class TakeOvers:
                 self._waiting.setdefault(turn, self._died[holder])
             elif holder is not None and turn in self._waiting:
                 self.seconds.append(time.monotonic() - self._waiting.pop(turn))
-        if rows:  # none also while the database is away
+        if rows:  # also none while the database is down
             self._waiting = {turn: at for turn, at in self._waiting.items() if turn in held}

@@ -27,8 +27,8 @@ CHANNELS = 4
 MOST = 1_000  # conversations
 # An outcome may take long: circuit breakers and Slack's retries add minutes.
 PATIENCE = 150.0
-# In addition, where several processes get Slack's events: what one of them lost is read after its
-# lease, by a process that lives for as long as a read takes, while others are killed all the time.
+# Extra time where several processes get Slack's events: messages that one of them lost are read
+# after its lease by a process that lives long enough to read, while others are killed all the time.
 READ_AGAIN = 150.0
 # An outcome may wait for this many of the longest Retry-After that the simulated Slack sends.
 THROTTLED_TIMES = 4
@@ -80,7 +80,7 @@ class VirtualUsers(UserActions):
         self.begun = 0
 
     async def run(self, injector: FaultInjector) -> Verdict:
-        """Play users and faults until the time is over; then clear the faults, ask once more,
+        """Play users and faults until the time is over; then clear the faults, ask once more, and
         judge."""
         await self.world.connected()
         self._until = time.monotonic() + self._seconds
@@ -171,9 +171,9 @@ class VirtualUsers(UserActions):
         return await self._go_on(thread, user, question)
 
     async def _otherwise(self, thread: ThreadRef, user: str, question: Question) -> Question:
-        """Edit the question; edit again if the event got lost and the bot did not notice.
+        """Edit the question, and edit again if the event got lost and the bot did not notice.
 
-        Each event may fall into a time without connection, after which only the most recent
+        Any event may fall into a time without connection, after which only the most recent
         conversations are checked for edits, as documented.
         """
         for number in range(EDITS):
@@ -209,7 +209,7 @@ class VirtualUsers(UserActions):
             return {"words": LONG[name], "rate": RATE[name]}
         return {"words": self._rng.randint(3, 30), "rate": self._rng.choice((40.0, 80.0, 0.0))}
 
-    # ── what has an outcome ───────────────────────────────────────────────────────────────────
+    # ── outcomes ──────────────────────────────────────────────────────────────────────────────────
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(0.1)

@@ -68,7 +68,7 @@ class BotRun:
 
 
 class RestartingBot:
-    """Runs the bot and restarts it immediately when it was killed.
+    """Runs the bot, and restarts it immediately after a kill.
 
     `check_after_death` is awaited between a kill and the restart.
     """
@@ -90,7 +90,7 @@ class RestartingBot:
         self.later_environ: Mapping[str, str] = {}  # … and the environment of all after those
         self.deaths = 0
         self.failure = ""
-        # Ends of a start that systemd or Kubernetes would repeat.
+        # Exit codes of a start that systemd or Kubernetes would repeat.
         self.repeated: tuple[str, ...] = ()
         self.pid = 0
         self.check_after_death: Callable[[], Awaitable[None]] = _nothing
@@ -107,7 +107,7 @@ class RestartingBot:
         return ()
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Rows of the database at this moment; none before the tables exist."""
+        """Current rows of the database; none before the tables exist."""
         if not self.database.exists():
             return []
         with closing(sqlite3.connect(self.database, timeout=5)) as db:
@@ -166,7 +166,7 @@ Fault = Callable[[random.Random], Awaitable[str]]
 
 
 class Bot(Protocol):
-    """What runs in a world: one process on SQLite, or several on PostgreSQL."""
+    """The bot under test in a world: one process on SQLite, or several on PostgreSQL."""
 
     folder: Path
     next_runs: list[BotRun]
@@ -205,7 +205,7 @@ class World:
     bot: Bot
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Rows of the database at this moment; none before the tables exist."""
+        """Current rows of the database; none before the tables exist."""
         return self.bot.query(sql, *parameters)
 
     async def connected(self) -> None:
@@ -223,10 +223,10 @@ class World:
         return f"{thread.channel}/{thread.id}"
 
     async def signs_of_work(self) -> list[Any]:
-        """Statuses, open streams and typing indicators that nothing has ended.
+        """Statuses, open streams and typing indicators that were never cleared.
 
-        Discord removes a typing indicator after ten seconds; only one that began after the
-        last change of a reply counts.
+        Discord removes a typing indicator after ten seconds; only one that began after the last
+        change of a reply counts.
         """
         sim = self.driver.sim
         left = await self.driver.signs_of_work()
@@ -263,9 +263,9 @@ async def new_world(
 ) -> AsyncIterator[World]:
     """Fresh simulators and an empty folder; the bot is not started.
 
-    `make_bot` makes another one than a single process on SQLite.
+    `make_bot` makes a bot other than a single process on SQLite.
 
-    Target `slack by edits` the app is not an agent, so nothing streams natively.
+    With the target `slack by edits`, the app is not an agent, so nothing streams natively.
     """
     async with AsyncExitStack() as stack:
         model = await stack.enter_async_context(serve(ModelSim(), ModelServer()))

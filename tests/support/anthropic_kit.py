@@ -1,4 +1,4 @@
-"""Models of Anthropic's API; apart from `model_kit`, because importing the client is slow."""
+"""Models of Anthropic's API, separate from `model_kit` because importing the client is slow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bot.llm.stream_timeout import StreamTimeouts
 
 
 def anthropic_provider(url: str | None, key: str | None = "k", **more: Any) -> ProviderConfig:
-    """A server of the kind `anthropic`; `url` None is Anthropic's own."""
+    """A server of the kind `anthropic`; Anthropic's own if `url` is None."""
     return ProviderConfig(
         name="anthropic",
         kind=ProviderKind.ANTHROPIC,

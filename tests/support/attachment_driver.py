@@ -1,4 +1,4 @@
-"""What people and other bots do with files on each platform, and what goes wrong with downloads."""
+"""What people and other bots do with files on each platform, and ways to break downloads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NEVER = 600.0  # seconds
 
 
 async def alert(driver: PlatformDriver, title: str, text: str, files: Files = ()) -> ThreadRef:
-    """Another bot posts an embed or an attachment with a title, and files; a thread begins."""
+    """Another bot posts an embed or attachment with a title, and files; a thread begins."""
     if isinstance(driver, DiscordDriver):
         embeds = [{"title": title, "description": text}]
         more: dict[str, Any] = {"embeds": embeds, "attachments": uploads(files)}
@@ -59,7 +59,7 @@ async def forward(driver: PlatformDriver, thread: ThreadRef, source: Any) -> Any
 
 
 async def post(driver: PlatformDriver, text: str, files: Files) -> Any:
-    """Bob writes in the main channel, not to the bot; returns the message's id."""
+    """Bob posts in the main channel without addressing the bot; returns the message's id."""
     if isinstance(driver, DiscordDriver):
         return await driver.sim.say(d.BOB, d.CHANNEL, text, attachments=uploads(files))
     return await slack(driver).sim.say(s.BOB, s.GENERAL, text, files=files)
@@ -76,7 +76,7 @@ async def voice(driver: PlatformDriver, thread: ThreadRef, audio: bytes) -> Any:
 
 
 def slack(driver: PlatformDriver) -> SlackDriver:
-    """The driver, which is Slack's."""
+    """The driver, asserted to be Slack's."""
     assert isinstance(driver, SlackDriver)
     return driver
 
@@ -89,7 +89,7 @@ async def downloads(driver: PlatformDriver, name: str = "") -> list[Mapping[str,
 
 
 async def break_downloads(driver: PlatformDriver, name: str, trouble: str) -> None:
-    """Let every download of a file go wrong: throttled, never, gone, slow, endless or none."""
+    """Make every download of a file go wrong: throttled, never, gone, slow, endless or none."""
     pattern = rf"{FOLDERS[driver.name]}.*{name}.*"
     fault: dict[str, dict[str, Any]] = {
         "throttled": {"status": 429, "headers": {"Retry-After": "300"}},

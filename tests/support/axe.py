@@ -1,4 +1,4 @@
-"""What axe-core finds in a page."""
+"""Accessibility violations that axe-core finds in a page."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Page
 
-# In another color scheme nothing else differs.
+# Nothing but colors depends on the color scheme.
 COLORS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 
-# What fades in has less contrast for a moment.
+# Elements that are fading in have less contrast for a moment.
 _SETTLED = """() => Promise.allSettled(document.getAnimations()
   .filter(({ effect }) => Number.isFinite(effect.getComputedTiming().endTime))
   .map(({ finished }) => finished))"""
@@ -19,7 +19,7 @@ _RUN = """async (options) => (await axe.run({ resultTypes: ["violations"], ...op
 
 
 async def violations(page: Page, options: dict[str, Any] | None = None) -> list[str]:
-    """The violations of all of axe's rules, one line each. `options` are axe's."""
+    """The violations of all of axe's rules, one line each. `options` are passed to axe."""
     await page.evaluate(_SETTLED)
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(AXE_SCRIPT)
@@ -28,7 +28,7 @@ async def violations(page: Page, options: dict[str, Any] | None = None) -> list[
 
 
 async def violations_in_both(page: Page) -> list[str]:
-    """As `violations`, with the rules about colors also in the dark color scheme."""
+    """Like `violations`, but also checks the color rules in the dark color scheme."""
     light = await violations(page)
     await page.emulate_media(color_scheme="dark")
     dark = await violations(page, COLORS)

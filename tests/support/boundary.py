@@ -1,7 +1,8 @@
-"""Random histories over places and people, and a judge: nothing of one place is ever in another.
+"""Random histories over places and people, and a judge: nothing from one place ever appears in
+another.
 
 Every text, file, file name and person's name carries the mark of its place. The models repeat every
-mark that they get, so that a leak spreads until someone sees it.
+mark that they get, so that a leak spreads until it is seen.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def marks(text: str) -> set[tuple[int, int]]:
 
 @dataclass
 class RepeatingModel:
-    """Answers with every mark of its request, or with a summary that has the newest of them."""
+    """Answers with every mark in its request, or with a summary that contains the newest of
+    them."""
 
     name: str
     requests: list[ChatRequest]
@@ -96,7 +98,7 @@ class RepeatingModel:
         return Finding(self.name, Verdict.OK, "")
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Nothing to close."""
 
 
 class _Inner(RepeatingModel):
@@ -123,7 +125,7 @@ class MarkedAdapter(FakeAdapter):
 
 @dataclass
 class Judged:
-    """What the judge has looked at."""
+    """What the judge has examined."""
 
     operations: int = 0
     requests: int = 0
@@ -135,7 +137,7 @@ class Judged:
 
 
 class History:
-    """One random history on the database at `path`."""
+    """A random history on the database at `path`."""
 
     def __init__(self, path: Path, seed: int, *, leak: Callable[[Any], None] | None = None) -> None:
         self.path, self.random = path, random.Random(seed)
@@ -150,7 +152,7 @@ class History:
         self._saved: Path | None = None
 
     async def run(self, operations: int) -> Judged:
-        """Do random things, judge after each phase; a restore begins a new phase."""
+        """Perform random operations, and judge after each phase; a restore begins a new phase."""
         left = operations
         while left > 0:
             async with opened(self.path) as store:
@@ -372,7 +374,7 @@ class History:
         self._requests.clear()
 
     def _judge_database(self) -> None:
-        """The erased are in no row."""
+        """Erased people appear in no row."""
         for table, columns in (
             ("messages", "content || coalesce(author_name, '')"),
             ("turns", "coalesce(content, '') || coalesce(display, '')"),
@@ -422,7 +424,7 @@ async def _tell(_key: ConversationKey, _author: Author, text: str) -> None:
 
 @dataclass(frozen=True)
 class _Known:
-    """As much of a conversation as `cache_key` needs."""
+    """The part of a conversation that `cache_key` needs."""
 
     key: ConversationKey
     created_at: float

@@ -1,8 +1,8 @@
 """Histories of questions, answers, edits and deletions, compared with a tree.
 
-The tree says which branch is shown. After every step the history, the questions of a claim, the
-versions of each place, the summary and the window must fit that branch. The process may die
-at any time.
+The tree says which branch is shown. After every step, the history, the questions of a claim, the
+versions of each place, the summary and the window must fit that branch. The process may die at any
+time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STEPS = {
     "ask": 3, "reply": 8, "edit": 4, "again": 4, "show": 6, "erase": 1, "summarize": 2, "move": 2,
     "claim": 1, "answer": 1, "finish": 1, "die": 1, "reset": 0.3, "undo": 0.3,
 }  # fmt: skip
-"""How often each step is taken: mostly whole turns, so that there is something to edit."""
+"""Relative frequencies of the steps: mostly whole turns, so that there is something to edit."""
 
 
 @dataclass(eq=False)
@@ -77,7 +77,7 @@ class World:
         self.db, self.now, self.asked = db, 0.0, 0
         self.epochs = [Node()]
         self.claim: Claim | None = None
-        self.running: Node | None = None  # the answer that a turn is to write
+        self.running: Node | None = None  # the answer that a turn has yet to write
         self.concluded = False
         self.summary: tuple[int, list[str]] | None = None
         self.window: tuple[int, list[int]] | None = None
@@ -163,7 +163,7 @@ class World:
         self.running, self.concluded, self.claim = node, False, None
 
     def questions(self, answer: Node) -> list[Node]:
-        """The questions that are shown directly above an answer, of its first version's turn."""
+        """The questions shown directly above an answer, from the turn of its first version."""
         first = self.parent(answer).next[0]
         return [each for each in self.path if not each.is_answer and each.turn == first.turn]
 
@@ -202,7 +202,7 @@ class World:
         place.chosen = wanted
 
     def settle(self) -> None:
-        """A turn whose answer is stored has ended."""
+        """End a turn whose answer is stored."""
         self.running, self.concluded, self.claim = None, False, None
 
     def do_claim(self, _: int = 0) -> None:
@@ -338,12 +338,12 @@ def number_of(node: Node) -> int:
 
 
 def has_any(node: Node) -> bool:
-    """Whether there is anything to see below this node."""
+    """Whether any message is left below this node."""
     return any(each.alive for each in node.path())
 
 
 def check_random_history(db: Database, seed: int, *, steps: int) -> None:
-    """Take random steps in an empty database, and assert after each that the tree says the same.
+    """Take random steps in an empty database, and assert after each that it agrees with the tree.
 
     The same seed takes the same steps.
     """

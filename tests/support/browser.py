@@ -1,7 +1,7 @@
 """The page in the machine's Chromium, driven by Playwright, against the real bot.
 
-In every test, a visitor also records what must never happen: an error in the page, a
-violation of its Content-Security-Policy, a request to another server.
+In every test, a visitor also records what must never happen: an error in the page, a violation of
+its Content-Security-Policy, or a request to another server.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.sims.kit import pause_since
 from tests.sims.model.client import ModelSim
 from tests.support.harness import BotProcess
 
-# The shell is the same engine without windows and toolbars: a third of the CPU time.
+# The headless shell is the same engine without windows and toolbars, at a third of the CPU time.
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 FLAGS = (
     "--headless",
@@ -44,14 +44,14 @@ needs_browser = pytest.mark.skipif(
 # Generous, because two browsers may share one busy core; normally a second is enough.
 PATIENCE_MS = 15_000
 DESKTOP = {"width": 1280, "height": 800}
-# Without motion: what fades in has another color each time it is read.
+# Without motion: elements that fade in would have another color each time they are read.
 USUAL: dict[str, Any] = {
     "viewport": DESKTOP,
     "color_scheme": "light",
     "reduced_motion": "reduce",
     "forced_colors": "none",
 }
-KEPT_TABS = 2  # of a profile; few visitors have more
+KEPT_TABS = 2  # open tabs per profile; few visitors need more
 PHONE = {"width": 390, "height": 844}
 
 _WATCH = """
@@ -70,7 +70,7 @@ class BrowserErrors:
     provoked: tuple[str, ...] = ()  # words of expected errors
 
     def heard(self, message: ConsoleMessage) -> None:
-        # The console also reports connections that a test cuts, but no test cuts names.
+        # The console also reports connections that a test cuts, but tests never break name lookups.
         forgiven = ("Failed to load resource", *self.provoked)
         is_foreign = "ERR_NAME_NOT_RESOLVED" in message.text
         is_forgiven = not is_foreign and any(words in message.text for words in forgiven)
@@ -81,8 +81,8 @@ class BrowserErrors:
 class House:
     """A bot that serves the page, and its simulated model.
 
-    `users` have a token each, so that every test can be a new user; with 0 the page needs no
-    token.
+    Each of the `users` has a token, so that every test can be a new user; with 0 users, the page
+    needs no token.
     """
 
     def __init__(self, model: ModelSim, folder: Path, users: int = 400) -> None:
@@ -108,17 +108,17 @@ class House:
         return f"http://127.0.0.1:{self.bot.http_port}"
 
     def new_token(self) -> str | None:
-        """The token of a user who has not visited yet; None where the page needs no token."""
+        """The token of a user who has not visited yet; None if the page needs no token."""
         return self._tokens.pop() if self._needs_token else None
 
 
 class Profile:
-    """A browser's profile, which visitors of one house may use one after the other.
+    """A browser profile, which the visitors of one house may use one after the other.
 
-    A new process for a tab costs as much CPU time as the rest of a short visit. Tabs therefore
-    stay, on a picture of the house, without what the last visitor stored and changed. What
-    Playwright cannot take back (init scripts, a faked clock, exposed functions) belongs to a
-    `Visitor` whose `is_last` is set: its profile is closed.
+    A new process for a tab costs as much CPU time as the rest of a short visit. Tabs are therefore
+    kept open on a picture of the house, cleared of everything that the last visitor stored and
+    changed. If a visitor uses something that Playwright cannot undo (init scripts, a faked clock,
+    exposed functions), its `is_last` is set, and its profile is closed.
     """
 
     def __init__(self, context: BrowserContext) -> None:
@@ -144,7 +144,8 @@ class Profile:
         return page
 
     async def clear(self, origin: str) -> None:
-        """Make it ready for another visitor. Raises PlaywrightError if the house is closed."""
+        """Make the profile ready for another visitor. Raises PlaywrightError if the house is
+        closed."""
         await self.context.unroute_all(behavior="ignoreErrors")
         await self.context.clear_permissions()
         await self.context.set_offline(False)
@@ -154,7 +155,8 @@ class Profile:
         for page in pages[:KEPT_TABS]:
             await page.unroute_all(behavior="ignoreErrors")
             await page.mouse.move(-1, -1)
-            # about:blank would get another process, and an answer by a route empties the caches.
+            # about:blank would start another process, and a response from a route would empty the
+            # caches.
             await page.goto(f"{origin}/static/logo.svg")
             await page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
         await self.context.clear_cookies()
@@ -162,14 +164,15 @@ class Profile:
 
 
 class Profiles:
-    """A worker's profiles. Options beside USUAL need a new one, which is closed afterwards."""
+    """A worker's profiles. Options other than USUAL need a new profile, which is closed
+    afterwards."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
         self._free: dict[str, list[Profile]] = {}
 
     async def arrive(self, origin: str, token: str | None, **options: Any) -> Visitor:
-        """A visitor whose profile has nothing of another visitor in it."""
+        """A visitor whose profile has no trace of another visitor."""
         free = self._free.get(origin, [])
         if is_special(options):
             visitor = Visitor(await Profile.create(self._browser, **options), origin, token)
@@ -192,12 +195,12 @@ class Profiles:
 
 
 def is_special(options: dict[str, Any]) -> bool:
-    """Whether an open tab cannot get all of these options."""
+    """Whether some of these options cannot be set on an open tab."""
     return bool(options.keys() - USUAL.keys())
 
 
 class Visitor:
-    """One person's browser at the page; its `Tab`s share storage.
+    """One person's browser on the page; its `Tab`s share storage.
 
     `is_last`: no other visitor gets the profile.
     """
@@ -213,7 +216,7 @@ class Visitor:
     async def arrive(
         cls, browser: Browser, origin: str, token: str | None = None, **options: Any
     ) -> Visitor:
-        """In a new profile. `options` are Playwright's context options."""
+        """Arrive with a new profile. `options` are Playwright's context options."""
         visitor = cls(await Profile.create(browser, **options), origin, token)
         await visitor.enter()
         return visitor
@@ -232,7 +235,7 @@ class Visitor:
         return Tab(page)
 
     async def fake_clock(self) -> None:
-        """Let tests move the time of all tabs: `page.clock`."""
+        """Give tests control of the time of all tabs: `page.clock`."""
         self.is_last = True
         await self.context.clock.install()
 
@@ -247,7 +250,7 @@ class Visitor:
             page.remove_listener(event, hear)  # type: ignore[arg-type]
 
     def hear(self, page: Page, event: str, hear: Callable[[Any], None]) -> None:
-        """Call `hear` at every `event` of a tab, as long as the visitor is there."""
+        """Call `hear` at every `event` of a tab while the visitor is there."""
         page.on(event, hear)  # type: ignore[call-overload]
         self._heard.append((page, event, hear))
 

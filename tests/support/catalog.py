@@ -1,4 +1,4 @@
-"""Catalogs of models: one that does not change, and one whose server a test controls."""
+"""Catalogs of models: one that never changes, and one whose server a test controls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bot.ports.model import ChatModel
 
 
 class FixedCatalog:
-    """Implements `bot.ports.model.ModelCatalog`: `choices` are the models by name."""
+    """Implements `bot.ports.model.ModelCatalog`; `choices` are the models by name."""
 
     def __init__(self, default: ChatModel, choices: Mapping[str, ChatModel]) -> None:
         self._default, self._choices = default, choices
@@ -32,9 +32,9 @@ class FixedCatalog:
 
 
 class ChangingCatalog(FixedCatalog):
-    """As `FixedCatalog`, until `serve` says what the server offers from the next question on.
+    """Like `FixedCatalog`, until `serve` sets what the server offers from the next request on.
 
-    `asked` counts the questions to the server; `gate`, if set, holds each of them.
+    `asked` counts the requests to the server; `gate`, if set, holds each of them.
     """
 
     def __init__(self, default: ChatModel, choices: Mapping[str, ChatModel]) -> None:
@@ -48,7 +48,7 @@ class ChangingCatalog(FixedCatalog):
         self._default = model
 
     def serve(self, *names: str) -> None:
-        """Let the server offer `names`, which echo answers."""
+        """Let the server offer `names`, each answered by the echo model."""
         self._served = dict.fromkeys(names, EchoModel())
 
     async def list_names(self) -> Sequence[str]:
@@ -60,5 +60,5 @@ class ChangingCatalog(FixedCatalog):
 
 
 def offering(*names: str) -> FixedCatalog:
-    """A catalog in which echo answers under each of `names`, and by default."""
+    """A catalog in which the echo model answers under each of `names`, and by default."""
     return FixedCatalog(EchoModel(), dict.fromkeys(names, EchoModel()))

@@ -69,14 +69,14 @@ async def settle() -> None:
     loop = asyncio.get_running_loop()
     await asyncio.sleep(0)
     # Only an empty ready queue proves that no task can continue without time or I/O; a fixed number
-    # of iterations would break with each additional await.
+    # of iterations would break with every additional await.
     while loop._ready:  # type: ignore[attr-defined]
         await asyncio.sleep(0)
 
 
 @contextmanager
 def timers_without_waiting() -> Iterator[None]:
-    """The running loop's own timers, each at its exact time, as soon as no task can continue.
+    """Fire the running loop's timers, each at its exact time, as soon as no task can continue.
 
     For code that uses the loop's clock and no sockets or threads.
     """

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 @dataclass(frozen=True)
 class SeenSpan:
-    """One span as it arrived; ids are hexadecimal, times nanoseconds."""
+    """One span as received; ids are hexadecimal, times are in nanoseconds."""
 
     name: str
     trace: str
@@ -34,7 +34,8 @@ class SeenSpan:
 
 @dataclass
 class Collector:
-    """The spans that arrived, and the bodies that they arrived in. `status` is the answer."""
+    """The spans received, and the request bodies that contained them. `status` is the
+    response's."""
 
     url: str = ""
     status: int = 200
@@ -70,7 +71,7 @@ class Collector:
         return [span for span in found if trace in (None, span.trace)]
 
     async def wait_for(self, name: str, count: int = 1) -> list[SeenSpan]:
-        """Wait until `count` spans arrived whose name begins with `name`."""
+        """Wait until `count` spans have arrived whose name begins with `name`."""
         async with asyncio.timeout(60):
             while len(found := self.named(name)) < count:
                 await self.wait_for_request()

@@ -23,7 +23,7 @@ FACT = "FACT"
 
 
 def note_facts(request: ChatRequest) -> str:
-    """The lines of a request for a summary that contain FACT, as an obedient model notes them."""
+    """The lines containing FACT in a request for a summary, as an obedient model notes them."""
     lines = [line.lstrip("> ") for line in request.messages[-1].content.splitlines()]
     facts = dict.fromkeys(line for line in lines if FACT in line)
     return "<notes>\n" + "\n".join(facts or ["Small talk."]) + "\n</notes>"
@@ -36,7 +36,7 @@ Piece = Delta | ModelError | asyncio.Event
 class Summarizer:
     """A model that answers each request with `answer`: a text, or pieces of a stream.
 
-    An event among the pieces is waited for.
+    If a piece is an event, the stream waits for it.
     """
 
     name: str = "summarizer"
@@ -45,7 +45,7 @@ class Summarizer:
     answer: Callable[[ChatRequest], str | Sequence[Piece]] = note_facts
     finish_reason: str = "stop"
     requests: list[ChatRequest] = field(default_factory=list)
-    open: int = 0  # streams at this moment
+    open: int = 0  # streams open now
     most_open: int = 0
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
@@ -74,7 +74,7 @@ class Summarizer:
         return Finding(self.name, Verdict.OK, "")
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Nothing to close."""
 
 
 @dataclass
@@ -106,7 +106,7 @@ class Memory:
             self.say(f"answer {number + 1} ".ljust(3 * size, "a"), author=None)
 
     def edit(self, index: int, text: str) -> None:
-        """As the triggers do it: a summary that covers the message is gone."""
+        """Edit a message. As the database's triggers do, drop a summary that covers it."""
         self.messages[index] = replace(self.messages[index], content=text)
         summary = self.state.summary
         kept = None if summary is not None and summary.before > index else summary
@@ -136,7 +136,7 @@ class Memory:
         )
 
     def claim(self, *, conversation: int = 1) -> Claim:
-        """The claim of the newest turn, whose question is the last but one message."""
+        """The claim of the newest turn, whose question is the second to last message."""
         asked = self.messages[-2]
         assert asked.author is not None
         question = Question(asked.id, "c1", f"m{asked.id}", asked.author, asked.content)

@@ -1,4 +1,4 @@
-"""A small HTTP proxy on loopback: CONNECT tunnels, and requests with a whole address.
+"""A small HTTP proxy on loopback: CONNECT tunnels, and requests with an absolute URL.
 
 `aliases` are host names that lead to a loopback port, as if they were far away.
 """
@@ -54,7 +54,7 @@ class Proxy:
 
 
 def _forwarded(method: str, target: str, version: str, headers: Sequence[str]) -> bytes:
-    """A request with a whole address as its server wants it."""
+    """A request with an absolute URL, rewritten as its server expects it."""
     parts = urlsplit(target)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     rest = "\r\n".join(headers)

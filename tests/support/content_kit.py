@@ -52,12 +52,12 @@ class ScriptedLinks:
         return found
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Nothing to close."""
 
 
 @dataclass
 class PlainExtractor:
-    """Text stays text; other bytes become what their first bytes say."""
+    """Extracts text unchanged; for other bytes, their first bytes decide the result."""
 
     read: list[str] = field(default_factory=list)
     notes: tuple[str, ...] = ()
@@ -80,7 +80,7 @@ class PlainExtractor:
         return Extract(kind=kind, media_type="text/plain", text=text, notes=self.notes)
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Nothing to close."""
 
 
 @dataclass
@@ -94,7 +94,7 @@ class ScriptedTranscriber:
         return self.words
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Nothing to close."""
 
 
 @dataclass

@@ -83,7 +83,7 @@ class ScriptedModel:
         return Finding(self.name, Verdict.OK, "")
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Nothing to close."""
 
 
 class FakeAdapter:
@@ -202,13 +202,13 @@ class World:
     def contents(self, request: int = -1) -> list[str]:
         """The messages of a request to the model, without the system prompt and Ann's name.
 
-        Each of her messages in a channel must have it.
+        Each of her messages in a channel must contain it.
         """
         return [without_ann(message) for message in self.model.requests[request].messages[1:]]
 
 
 def without_ann(message: Message) -> str:
-    """A message's text without Ann's name in front of her parts of it, which must be there."""
+    """A message's text without Ann's name in front of her parts, where it must be."""
     if message.role is not Role.USER or message.content == UNSAID:
         return message.content
     text = message.content.removeprefix(f"{UNSAID}\n\n")
@@ -240,12 +240,12 @@ def world_of(
     observer: Observer = NO_OBSERVER,
     **options: Any,
 ) -> World:
-    """The core; it summarizes conversations only with a `summarizer`, counts only with a `meter`.
+    """The core. It summarizes conversations only if there is a `summarizer`, and counts only if
+    there is a `meter`.
 
     `wrap` replaces the parts of the store that the compactor uses. Without `policy` there are no
-    rules. `observer` hears of what happens. `directory` knows the people and places of the fake
-    platform. Turns ask the models of
-    `catalog` in place of the scripted ones.
+    rules. `observer` receives events. `directory` knows the people and places of the fake
+    platform. Turns ask the models of `catalog`, if given, instead of the scripted ones.
     """
     model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
     adapter.directory = directory or adapter.directory

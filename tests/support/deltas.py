@@ -1,4 +1,4 @@
-"""What a model streams: its deltas, their text, and the failure that ends them."""
+"""A model's stream: its deltas, their text, and the failure that ends it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ async def fail(
 ) -> tuple[list[Delta], ModelError]:
     """The deltas before the failure, and the failure.
 
-    `sim` releases the held answer once the text is `released_at`: the reset of a connection may
-    overtake text that the client has not read.
+    `sim` releases the held answer once the text equals `released_at`, because a connection reset
+    may overtake text that the client has not read.
     """
     deltas: list[Delta] = []
     with pytest.raises(ModelError) as caught:

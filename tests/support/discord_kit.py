@@ -56,7 +56,7 @@ async def running(
 
 
 async def until(check: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """Wait until `check()` returns something true, and return that."""
+    """Wait until `check()` returns a true value, and return that."""
     async with asyncio.timeout(seconds):
         while not (found := check()):
             await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""discord.py's client with the adapter's parsers and without a connection."""
+"""discord.py's client with the adapter's parsers, but without a connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adapters.discord.state import SafeState
 
 
 class OfflineClient(discord.Client):
-    """Parses the events it is fed, and keeps what they dispatch."""
+    """Parses the events fed to it, and keeps what they dispatch."""
 
     def __init__(self) -> None:
         super().__init__(

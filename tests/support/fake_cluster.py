@@ -1,4 +1,4 @@
-"""Several processes of one bot in a test, which decides who holds which shard."""
+"""Several processes of one bot in a test, which decides which process holds which shard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Changed = Callable[[frozenset[str]], Awaitable[None]]
 
 
 class FakeShare:
-    """The names of one group; `move` gives them to processes, as a real cluster's leases do."""
+    """The names of one group. `move` assigns them to processes, as a real cluster's leases do."""
 
     def __init__(self) -> None:
         self.names: tuple[str, ...] = ()
@@ -26,7 +26,8 @@ class FakeShare:
         self.held: dict[str, frozenset[str]] = {}
 
     async def move(self, **wanted: Sequence[int]) -> None:
-        """Make each process hold these names; what one gives up, others get afterwards."""
+        """Make each process hold these names; a process gives up a name before another one gets
+        it."""
         names = {process: frozenset(map(str, numbers)) for process, numbers in wanted.items()}
         for process, name in names.items():
             await self._hold(process, self.held[process] & name)
@@ -34,7 +35,7 @@ class FakeShare:
             await self._hold(process, name)
 
     async def lose(self, process: str) -> None:
-        """Take everything from a process that no longer answers, without its help."""
+        """Take everything from a process that no longer responds, without its cooperation."""
         self.held[process] = frozenset()
 
     async def _hold(self, process: str, names: frozenset[str]) -> None:
@@ -47,7 +48,7 @@ class FakeShare:
 
 
 class FakeClusters:
-    """Makes clusters for processes by name, which share everything."""
+    """Makes the clusters of processes by name; they share everything."""
 
     def __init__(self) -> None:
         self.shares: defaultdict[str, FakeShare] = defaultdict(FakeShare)
@@ -61,13 +62,13 @@ class FakeClusters:
         return FakeCluster(self, name)
 
     def share(self, group: str = "") -> FakeShare:
-        """The group with this end of its name, or the only one."""
+        """The group whose name has this suffix, or the only group."""
         [found] = [share for name, share in self.shares.items() if name.endswith(group)]
         return found
 
 
 class FakeCluster:
-    """Implements `bot.ports.cluster.Cluster` for one of the processes."""
+    """One process's `bot.ports.cluster.Cluster`."""
 
     def __init__(self, all_: FakeClusters, process: str) -> None:
         self._all, self.process = all_, process
@@ -101,13 +102,13 @@ class FakeCluster:
         """No texts."""
 
     def report_gap(self, seconds: float) -> None:
-        """No gap is read again."""
+        """Gaps are never read again."""
 
     @asynccontextmanager
     async def share(
         self, group: str, names: Sequence[str], changed: Changed
     ) -> AsyncIterator[None]:
-        """The first process of a group gets everything, the others nothing until `move`."""
+        """The first process of a group gets everything; the others get nothing until `move`."""
         share = self._all.shares[group]
         first = not share.changed
         share.names = tuple(names)

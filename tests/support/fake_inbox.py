@@ -28,8 +28,8 @@ from bot.domain.leftovers import Leftover
 class FakeInbox:
     """Accepts everything; a message that was received before is KNOWN, as in the real store.
 
-    Messages, commands, edits and deletions raise `error` if it is set, and the next `failures`
-    of them raise StoreUnavailable.
+    Messages, commands, edits and deletions raise `error` if it is set, and the next `failures` of
+    them raise StoreUnavailable.
     """
 
     connections: int = 0
@@ -60,7 +60,7 @@ class FakeInbox:
     missed_error: Exception | None = None
     refused: int = 0  # calls that raised an error
     listening: frozenset[str] = frozenset()  # channels and categories
-    refusals: dict[str, str] = field(default_factory=dict)  # sentences by the person's id
+    refusals: dict[str, str] = field(default_factory=dict)  # sentences by person id
     before_receive: Callable[[Incoming], Any] = lambda _incoming: None
 
     def listens(self, channel: ConversationKey, category: str = "") -> bool:

@@ -1,7 +1,7 @@
 """The page in Debian's Firefox, driven by WebDriver BiDi over a socket.
 
-Playwright drives only a patched build of Firefox, and Marionette's client brings a process manager;
-BiDi is the standard, and of it a test of one page needs ten commands.
+Playwright drives only a patched build of Firefox, and Marionette's client depends on a process
+manager. BiDi is the standard, and a test of one page needs only ten of its commands.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ KEYS = {
     "Shift": "\ue008",
 }  # WebDriver's code points
 
-# Nothing that is downloaded, reported or prepared in the background: neither bytes nor CPU time.
+# Without background downloads, reports and preloading, which cost bytes and CPU time.
 PREFERENCES: dict[str, bool | int | str] = {
     "app.normandy.enabled": False,
     "app.update.disabledForTesting": True,
@@ -61,7 +61,7 @@ PREFERENCES: dict[str, bool | int | str] = {
     "network.connectivity-service.enabled": False,
     "remote.active-protocols": 1,
     "services.settings.server": "data:,#remote-settings-dummy/v1",
-    "ui.prefersReducedMotion": 1,  # what moves cannot be clicked on
+    "ui.prefersReducedMotion": 1,  # moving elements cannot be clicked
     "toolkit.telemetry.reportingpolicy.firstRun": False,
 }
 
@@ -75,7 +75,7 @@ _UNTIL = """new Promise((resolve) => {
 
 
 class Firefox:
-    """One tab of one Firefox. `trouble` are the errors of the page and of its policy."""
+    """One tab of one Firefox. `trouble` has the page's errors and policy violations."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket, self._number, self._context = socket, 0, ""
@@ -91,7 +91,7 @@ class Firefox:
         self._context = tree["contexts"][0]["context"]
 
     async def receive(self) -> None:
-        """Hand out responses, until the connection ends."""
+        """Hand out responses until the connection ends."""
         async for message in self._socket:
             said = json.loads(message.data)
             waiting = self._waiting.pop(said.get("id"), None)
@@ -123,9 +123,9 @@ class Firefox:
         await self.call("browsingContext.reload", context=self._context, wait="complete")
 
     async def evaluate(self, expression: str) -> Any:
-        """A string, number, boolean or null of the page; a promise is awaited.
+        """The value of an expression: a string, number, boolean or null; a promise is awaited.
 
-        The script may do what needs a person's click, such as writing to the clipboard.
+        The script may do things that require a user gesture, such as writing to the clipboard.
         """
         how = {"target": {"context": self._context}, "awaitPromise": True, "userActivation": True}
         result = await self.call("script.evaluate", expression=expression, **how)
@@ -140,7 +140,7 @@ class Firefox:
             raise AssertionError(f"never true in Firefox: {condition}") from None
 
     async def cookies(self) -> list[dict[str, Any]]:
-        """The page's cookies, also those that its scripts cannot see."""
+        """The page's cookies, including those hidden from its scripts."""
         partition = {"type": "context", "context": self._context}
         found = await self.call("storage.getCookies", partition=partition)
         cookies: list[dict[str, Any]] = found["cookies"]
@@ -156,7 +156,7 @@ class Firefox:
     async def click(self, selector: str, *, right: bool = False) -> None:
         """Wait for an element, scroll to it and click on its middle.
 
-        Without a screen, its window is never the active one, and keys press no buttons.
+        Without a screen, the window is never the active one, so keys press no buttons.
         """
         node = f"document.querySelector({json.dumps(selector)})"
         await self.until(f"{node}?.checkVisibility()")
@@ -180,7 +180,7 @@ class Firefox:
         await self._keys([KEYS.get(key, key) for key in together])
 
     async def write(self, text: str) -> None:
-        """Put a text into the field that has the focus, as pasting does; typing costs more."""
+        """Put text into the focused field, as pasting does; typing costs more."""
         script = f"document.execCommand('insertText', false, {json.dumps(text)})"
         assert await self.evaluate(script) is True, f"no field has the focus for {text!r}"
 
@@ -216,7 +216,7 @@ class Firefox:
 
 @contextlib.asynccontextmanager
 async def firefox(profile: Path, downloads: Path) -> AsyncIterator[Firefox]:
-    """A Firefox with a new profile in a folder, and files that it saves in another."""
+    """A Firefox with a new profile in one folder, which saves files in another."""
     preferences = {**PREFERENCES, "browser.download.dir": str(downloads)}
     lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});\n" for k, v in preferences.items()]
     (profile / "user.js").write_text("".join(lines))
@@ -242,7 +242,7 @@ async def firefox(profile: Path, downloads: Path) -> AsyncIterator[Firefox]:
 
 
 async def _address(process: Process) -> str:
-    """Where the browser listens; it says so on its standard error."""
+    """The address where the browser listens, read from its standard error."""
     assert process.stderr is not None
     async with asyncio.timeout(PATIENCE_SECONDS):
         async for line in process.stderr:

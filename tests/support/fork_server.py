@@ -1,10 +1,10 @@
 """A server process that imports everything once and forks the processes of tests.
 
 Importing discord.py, Bolt and openai takes seconds, a fork milliseconds. A forked process is still
-independent: no test has touched its interpreter, it has a separate folder, environment and
-descriptors, and it runs the module as `python -m` does. It is killed when its test process ends.
+independent: no test has touched its interpreter; it has a separate folder, environment and
+descriptors; and it runs the module as `python -m` does. It is killed when its test process ends.
 
-`tests/conftest.py` switches forking on; benchmarks and `THREADLINE_FORKS=0` execute each process.
+`tests/conftest.py` enables forking; benchmarks and `THREADLINE_FORKS=0` execute each process.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from bot.llm.model_facts import known_facts
 ROOT = Path(__file__).parents[2]
 SWITCH = "THREADLINE_FORKS"
 START_SECONDS = 100.0
-"""The first fork waits for the imports, on a machine that may be busy."""
+"""Seconds: the first fork waits for the imports, perhaps on a busy machine."""
 _NUMBER = struct.Struct("q")  # a process id, then an exit code
 
 
@@ -84,7 +84,7 @@ async def fork(
     streams: tuple[int, int, int],
     held: bool = False,
 ) -> Forked:
-    """Fork a process; a `held` one starts with `go`, so that a test can prepare for its pid."""
+    """Fork a process; a `held` one waits for `go`, so that a test can prepare for its pid."""
     ours, theirs = socket.socketpair()
     gate, opener = os.pipe()
     command = _Command(module, words, str(folder), dict(environ))
@@ -270,13 +270,13 @@ class _Server:
         for descriptor in descriptors[1:]:
             os.close(descriptor)
         self._links[pid] = link
-        with contextlib.suppress(OSError):  # its test has given up: the selector ends the child
+        with contextlib.suppress(OSError):  # its test no longer waits: the selector ends the child
             link.send(_NUMBER.pack(pid))
         self._selector.register(link, selectors.EVENT_READ, pid)
         return None
 
     def _forget(self) -> None:
-        """In a child, undo everything of the server except the imports."""
+        """Undo, in a child, everything of the server except the imports."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -325,8 +325,8 @@ class _Child:
             runpy.run_module(self.command.module, run_name="__main__", alter_sys=True)
 
 
-# The modules that the bot and the simulators import at their start, and that libraries import on
-# first use. A missing module only costs time.
+# Modules that the bot and the simulators import when they start, and that libraries import on first
+# use. A missing module only costs time.
 _MODULES = (
     "adapters.discord.adapter",
     "adapters.slack.adapter",

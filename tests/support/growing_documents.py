@@ -1,4 +1,4 @@
-"""Documents whose rendering may change with every further character: marks that open and close in
+"""Documents whose rendering may change with every further character: markers that open and close in
 long paragraphs, tables with odd rows, code with fences inside."""
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PLAIN = {
     "table": "|left|right|\n|-|-|\n" + "|some words|more words|\n" * 40,
     "code": "```python\n" + "value = other < 3  # and a comment\n" * 80,
 }
-"""Documents in which nothing that is there changes; their code is too long for colors."""
+"""Documents in which existing output never changes; their code is too long for colors."""
 
 
 def document(seed: int) -> str:
@@ -44,7 +44,7 @@ def document(seed: int) -> str:
 
 
 def _block(chance: random.Random) -> str:
-    """Half of the blocks are harmless, so that they have cuts."""
+    """Build a block; half of the blocks are harmless, so that they have cuts."""
     wild, kind = chance.random() < 0.5, chance.random()
     if kind < 0.5:
         words = _WORDS if wild else _PLAIN_WORDS

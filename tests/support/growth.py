@@ -84,8 +84,8 @@ def count_calls(step: Callable[[], Any]) -> int:
 
 # ── tasks that may never end ──────────────────────────────────────────────────────────────────
 def failing(tasks: Sequence[Callable[[], Any]], seconds: float, most: int = 3) -> list[int]:
-    """The numbers of the first `most` tasks that return true, or that a child process twice could
-    not finish within `seconds` of CPU time."""
+    """The numbers of the first `most` tasks that return true, or that a child process failed twice
+    to finish within `seconds` of CPU time."""
     failed: list[int] = []
     at = 0
     while at < len(tasks) and len(failed) < most:
@@ -109,14 +109,14 @@ def _in_a_child(tasks: Sequence[Callable[[], Any]], seconds: float) -> list[bool
     try:
         with os.fdopen(reading, "rb") as pipe:
             return [bool(byte) for byte in pipe.read()]
-    finally:  # also when the test's time is over
+    finally:  # also when the test times out
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
 
 
 def _finish(tasks: Sequence[Callable[[], Any]], seconds: float, writing: int) -> NoReturn:
-    """In the child: write each result, and exit. It must not return, whatever happens: it would go
-    on as a second copy of the test process, with the same connection to the run."""
+    """Write each result, in the child, and exit. It must never return, or it would continue as a
+    second copy of the test process, with the same connection to the test run."""
     try:
         gc.freeze()  # a full collection of the parent's objects would count
         signal.signal(signal.SIGPROF, signal.SIG_DFL)

@@ -35,7 +35,7 @@ async def command(
 ) -> tuple[int, str, str]:
     """Run `python -m MODULE WORDS` in `folder`; returns its exit code, stdout and stderr.
 
-    `piped` is what a pipe writes to its stdin; None is no input.
+    `piped` is written to its stdin through a pipe; None means no input.
     """
     with TemporaryFile() as out, TemporaryFile() as err, contextlib.ExitStack() as stack:
         stdin, write = subprocess.DEVNULL, None
@@ -63,7 +63,7 @@ async def command(
 
 
 def _write_all(pipe: int, data: bytes) -> None:
-    """Write to a pipe, until its reader has enough, and close it."""
+    """Write to a pipe until its reader has enough, and close it."""
     with contextlib.suppress(BrokenPipeError), os.fdopen(pipe, "wb", buffering=0) as file:
         left = memoryview(data)
         while left:
@@ -71,7 +71,7 @@ def _write_all(pipe: int, data: bytes) -> None:
 
 
 class BotProcess:
-    """A run of the bot with the database in `folder`; starting it again is a restart.
+    """A bot process with the database in `folder`; starting it again is a restart.
 
     `environ` are its settings; of the test's environment, only PATH is passed on.
     """
@@ -100,7 +100,7 @@ class BotProcess:
 
     async def start(self) -> None:
         """Start the process, without waiting for its connections."""
-        if os.environ.get(SWITCH) == "1":  # else from scratch, as people start it
+        if os.environ.get(SWITCH) == "1":  # otherwise with a new interpreter, as people start it
             self._create_database()
         with self._log_path.open("ab") as log:
             self._process = await spawn(

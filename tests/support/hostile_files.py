@@ -17,7 +17,8 @@ MEGABYTE = 1024 * 1024
 
 
 def bombs() -> Mapping[str, tuple[bytes, Omission]]:
-    """Small files that unpack into something huge, with the expected reason of their refusal."""
+    """Small files that unpack into something huge, each with the expected reason for its
+    refusal."""
     zeros = "A" * (300 * MEGABYTE)
     text = f"<w:p><w:r><w:t>{zeros}</w:t></w:r></w:p>"
     return {
@@ -68,7 +69,7 @@ def _bmp(width: int, height: int) -> bytes:
 
 
 def entities() -> Iterator[tuple[str, bytes]]:
-    """XML with entities that expand, or that name files and servers."""
+    """XML with entities that expand, or that refer to files and servers."""
     levels = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
     laughs = f'<!DOCTYPE x [<!ENTITY a0 "lol">{levels}]>'
     external = '<!DOCTYPE x [<!ENTITY a11 SYSTEM "file:///etc/passwd">]>'
@@ -82,7 +83,7 @@ def entities() -> Iterator[tuple[str, bytes]]:
 
 
 def nested() -> Iterator[tuple[str, bytes]]:
-    """Structures so deep that a recursive parser exhausts its stack."""
+    """Structures nested so deeply that a recursive parser exhausts its stack."""
     depth = 50_000
     # Lexbor's time grows with the square of the depth: 50,000 run into the limit of CPU time.
     yield "html", b"<html><body>" + b"<div>" * (depth // 5) + b"deep" + b"</div>" * depth
@@ -157,7 +158,7 @@ def _far_cell() -> bytes:
 
 
 def slow_page() -> bytes:
-    """A web page that is parsed for minutes: Lexbor's time grows with the square of the depth."""
+    """A web page that takes minutes to parse: Lexbor's time grows with the square of the depth."""
     return b"<html><body>" + b"<ul><li>" * 200_000
 
 
@@ -171,7 +172,7 @@ def scripted_pdf() -> bytes:
 
 
 def polyglots() -> Iterator[tuple[bytes, str]]:
-    """Files that are valid in two formats, with the media type of their first bytes."""
+    """Files that are valid in two formats, with the media type that their first bytes suggest."""
     zipped = files.zipped({"a.txt": "x"})
     yield files.picture("PNG") + zipped, "image/png"
     yield files.picture("GIF") + files.pdf(["x"]), "image/gif"
@@ -210,7 +211,7 @@ def seeds() -> Mapping[str, bytes]:
 
 
 def mutate(data: bytes, random_: random.Random) -> bytes:
-    """The data with bytes changed, cut, repeated or inserted."""
+    """The data with some bytes changed, cut, repeated or inserted."""
     changed = bytearray(data)
     for _ in range(random_.choice((1, 1, 2, 5, 20))):
         at = random_.randrange(len(changed)) if changed else 0

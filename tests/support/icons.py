@@ -1,4 +1,4 @@
-"""Draws the app's icons from the logo: `make icons`, after the logo has changed."""
+"""Draws the app's icons from the logo: run `make icons` after the logo has changed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from adapters.web.assets import PAGE
 from tests.support.browser import CHROMIUM, FLAGS
 
 COLOURS = 64
-"""Of the palette: the logo has three, and their edges are smooth."""
+"""Colors in the palette: the logo has three, and its edges are smooth."""
 
-# Names with their size in pixels, and whether the system cuts the shape itself. The logo's sign is
-# within the middle 80 %, which every shape leaves.
+# Names with their size in pixels, and whether the system crops the shape. The logo's sign is within
+# the middle 80 %, which every shape leaves visible.
 ICONS = {
     "icon-192.png": (192, False),
     "icon-512.png": (512, False),

@@ -1,4 +1,4 @@
-"""Faults of single requests, and a bot in this process that encounters them.
+"""Faults in single requests, and a bot in this process that encounters them.
 
 While a fault lasts, time runs normally and other conversations must be answered. Afterwards time
 runs fast, so that even a limit of 300 s passes immediately.
@@ -34,13 +34,13 @@ from tests.sims.kit import Fault
 from tests.support.catalog import offering
 
 LONG = 300.0  # seconds that a limit lasts
-SECONDS = 250.0  # real time limit for other conversations, and for all of them afterwards
+SECONDS = 250.0  # real time limit for other conversations, and for all of them after the fault
 WHOLE = "of this conversation."  # the end of an echoed answer
 API = "/api/v10"
 UNLIMITED = 1_000_000
 
-# Short, so that requests without a response cost a test little time; long enough for a busy machine
-# to answer within them.
+# Short, so that requests without a response cost a test little time, but long enough for a busy
+# machine to answer in time.
 WAITS = Timeouts(
     login=0.5,
     answer=2.0,
@@ -64,7 +64,7 @@ CDN = "/attachments/"
 
 
 def full_path(path: str) -> str:
-    """A route's path with the API's prefix, which only the CDN's lacks."""
+    """A route's path with the API's prefix, which only the CDN's routes lack."""
     return path if path.startswith(CDN) else f"{API}{path}"
 
 
@@ -96,7 +96,7 @@ FAULTS: Mapping[str, dict[str, Any]] = {
 
 
 class WarpClock:
-    """Real time that a test can advance, which wakes sleepers."""
+    """Real time that a test can advance, waking the sleepers that are due."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
@@ -124,7 +124,7 @@ class WarpClock:
 
 
 def limits(scope: str) -> Limit | None:
-    """Limits that no test here reaches: Discord's have their own tests."""
+    """Limits that no test here reaches: Discord's have separate tests."""
     return Limit(10_000, 1.0, pace=Pace.NONE) if scope == "global" else None
 
 
@@ -141,7 +141,8 @@ class Rig:
 
     # ── faults ────────────────────────────────────────────────────────────────────────────────
     def arm(self, pattern: str, fields: Mapping[str, Any]) -> Callable[[], None]:
-        """Fault the requests that match "METHOD /path" (without the prefix); returns a disarm."""
+        """Make requests that match "METHOD /path" (without the prefix) fail; returns a disarm
+        function."""
         scope = fields.get("scope")
         method, _, path = pattern.partition(" ")
         if scope is not None and path.startswith(CDN):  # outside the API's limits
@@ -157,7 +158,7 @@ class Rig:
         return lambda: faults.remove(fault)
 
     async def pass_time(self, ended: asyncio.Future[Any]) -> None:
-        """Run time fast until `ended` is done, but not while a request is in flight."""
+        """Advance time fast until `ended` is done, but not while a request is in flight."""
         deadline = time.monotonic() + SECONDS
         self.clock.jump(LONG + 1)
         while not ended.done() and time.monotonic() < deadline:

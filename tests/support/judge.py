@@ -46,7 +46,7 @@ def judge(transcript: Transcript) -> Verdict:
 
 
 def _learned(question: Question, ledger: _Ledger) -> bool:
-    """Whether the bot noticed a deletion that it may miss."""
+    """Whether the bot noticed a deletion, which it is allowed to miss."""
     return question.perhaps and not ledger.texts.get(question.id, "-")
 
 

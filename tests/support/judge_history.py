@@ -13,8 +13,8 @@ _MARK = re.compile(r"q\d{5}(?!w)")
 
 
 def history(transcript: Transcript, body: Mapping[str, Any], verdict: Verdict) -> None:
-    """One conversation and section, complete and in order: every question up to the last, each
-    answer after its questions."""
+    """Check one conversation and section: every question up to the last, in order, and each answer
+    after its questions."""
     messages = list(_said(body["messages"]))
     role, prompt = messages[0] if messages else ("", "")
     if role != "system" or not prompt.startswith(transcript.system_prompt):  # the date follows
@@ -34,7 +34,7 @@ def history(transcript: Transcript, body: Mapping[str, Any], verdict: Verdict) -
 
 
 def _said(messages: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Each message separately: consecutive messages of people reach the model as one."""
+    """Each message separately, since consecutive messages of people reach the model as one."""
     for message in messages:
         text = str(message["content"])
         parts = text.split("\n\n") if message["role"] == "user" else [text]
@@ -58,7 +58,8 @@ def _expected(transcript: Transcript, last: Question) -> list[str]:
 
 
 def _agree(transcript: Transcript, names: Sequence[str], expected: Sequence[str]) -> bool:
-    """No repetition, and no difference except concurrent questions and those perhaps deleted."""
+    """Allow no repetition, and no difference except concurrent questions and possibly deleted
+    ones."""
     paired = {each.name for each in transcript.questions if each.beside or each.perhaps}
     return len(set(names)) == len(names) and set(names) ^ set(expected) <= paired
 

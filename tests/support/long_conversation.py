@@ -1,6 +1,7 @@
-"""A conversation whose window is full for many turns, and how much of its requests a cache can hit.
+"""A conversation whose window is full for many turns, and the share of its requests that a cache
+can hit.
 
-The driver works on any `World` of the core kit, whatever model it has: a recording one, or a real
+The driver works on any `World` of the core kit, whatever its model: a recording one, or a real
 client in front of a simulator.
 """
 
@@ -87,7 +88,7 @@ def answer_with_usage(world: World, *, words: int = 80, ratio: float = 0.8) -> N
     world.model.script = answer
 
 
-# ── what a cache of the longest known beginning would hit ─────────────────────────────────────
+# ── what a cache of the longest known prefix would hit ────────────────────────────────────────
 def serialize(messages: Sequence[Message]) -> str:
     """A request as one text: roles, contents and images in their order."""
     return "".join(map(_serialize_one, messages))
@@ -99,7 +100,8 @@ def _serialize_one(message: Message) -> str:
 
 
 def prefix_share(requests: Sequence[ChatRequest]) -> float:
-    """The share of the requests' tokens that stand in the beginning shared with the one before."""
+    """The share of the requests' tokens in the prefix that each shares with the previous
+    request."""
     texts = [serialize(request.messages) for request in requests]
     shared = (_common_beginning(one, two) for one, two in pairwise(texts))
     return sum(map(count_tokens, shared)) / sum(map(count_tokens, texts[1:]))
@@ -111,7 +113,8 @@ def _common_beginning(one: str, two: str) -> str:
 
 
 def one_message_a_turn(requests: Sequence[ChatRequest], budget: int) -> list[ChatRequest]:
-    """The same turns by the older rule: the newest whole messages that fit, counted each turn."""
+    """The same turns under the older rule: the newest whole messages that fit, chosen again each
+    turn."""
     known: list[Message] = []
     trimmed = []
     for request in requests:
@@ -128,6 +131,6 @@ def one_message_a_turn(requests: Sequence[ChatRequest], budget: int) -> list[Cha
 
 
 def _merge(known: Sequence[Message], newest: Sequence[Message]) -> list[Message]:
-    """All messages so far: `newest` may lack old ones, and has them as they are now."""
+    """All messages so far: `newest` may lack old ones, but has their current text."""
     ids = {message.id for message in newest}
     return [*(message for message in known if message.id not in ids), *newest]

@@ -18,7 +18,7 @@ from bot.llm.stream_timeout import StreamTimeouts
 
 
 def openai_provider(url: str | None, key: str | None = "k", **more: Any) -> ProviderConfig:
-    """A server of the kind `openai`; `url` None is OpenAI's own."""
+    """A server of the kind `openai`; OpenAI's own if `url` is None."""
     return ProviderConfig(
         name="openai",
         kind=ProviderKind.OPENAI,
@@ -31,7 +31,7 @@ def openai_provider(url: str | None, key: str | None = "k", **more: Any) -> Prov
 
 
 def huggingface_provider(url: str | None, token: str | None = "hf", **more: Any) -> ProviderConfig:
-    """A server of the kind `huggingface`; `url` None is the router."""
+    """A server of the kind `huggingface`; the router if `url` is None."""
     return ProviderConfig(
         name="huggingface",
         kind=ProviderKind.HUGGINGFACE,
@@ -83,7 +83,7 @@ def huggingface_model(
 
 
 def registry(settings: Settings, *, probe: ChatRequest | None = None) -> ModelRegistry:
-    """The registry of these settings; raises SettingsError as the start does."""
+    """The registry for these settings; raises SettingsError as the start does."""
     options = ModelOptions(
         SystemClock(), settings.first_token_seconds, settings.between_tokens_seconds, probe
     )

@@ -1,6 +1,6 @@
 """Mutations of a payload: each field dropped, null or of another type, and one field added.
 
-They stand for what a platform may send in the future, or has sent by mistake.
+They stand for payloads that a platform may send in the future, or has sent by mistake.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 Path = tuple[str | int, ...]
 ADDED = "a_new_field"
 HARSH: tuple[Any, ...] = (None, 7, -1, "x", "", [], [[]], {}, {"x": 1}, True, 1e300)
-"""Values of the same type too, empty or out of range."""
+"""Replacement values, including empty or out-of-range values of the same type."""
 OTHERS: tuple[Any, ...] = (None, 7, "text", [], {}, [None], {"a": {"b": None}})
 
 
@@ -29,7 +29,8 @@ class Mutation:
 
 
 def mutations(payload: Any, others: tuple[Any, ...] = OTHERS) -> Iterator[Mutation]:
-    """All mutations, those of the whole payload first; each of `others` replaces each part."""
+    """All mutations, those of the whole payload first; each part is also replaced by each of
+    `others`."""
     for path, value in _places(payload, ()):
         for other in others:
             if others is HARSH or type(other) is not type(value):

@@ -1,7 +1,7 @@
 """New SQLite databases with the newest schema: copies of one that was migrated.
 
-To migrate a new file takes 40 ms of CPU time, most of what a test of the store costs. Tests of
-`migrate` call it (tests/unit/test_store_migrate*.py), and bots that start from scratch use it.
+Migrating a new file takes 40 ms of CPU time, most of the cost of a store test. Tests of `migrate`
+call it (tests/unit/test_store_migrate*.py), and so do bots that start from scratch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bot.store.migrate import migrate
 
 @functools.cache
 def migrated() -> bytes:
-    """The bytes of a new database's file."""
+    """The bytes of a new database file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "new.db"
         migrate(path)
@@ -31,7 +31,7 @@ def create(path: Path) -> None:
 
 
 def in_memory() -> sqlite3.Connection:
-    """An empty database, for transitions as plain functions."""
+    """An empty in-memory database, for calling transitions as plain functions."""
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.row_factory = sqlite3.Row
     db.deserialize(migrated())

@@ -53,7 +53,7 @@ def settings(sim: SlackSim, **more: str) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class PageSeen:
-    """A page as a browser gets it."""
+    """A page as a browser receives it."""
 
     status: int
     headers: Mapping[str, str]
@@ -62,23 +62,23 @@ class PageSeen:
 
     @property
     def link(self) -> str:
-        """Where its button leads; "" without one."""
+        """The target of its button; "" without one."""
         found = _LINK.search(self.text)
         return unescape(found[1]) if found else ""
 
 
 class Installer:
-    """A person with a browser, who installs the app that the bot at `origin` serves."""
+    """A person with a browser who installs the app from the bot at `origin`."""
 
     def __init__(self, origin: str) -> None:
         self.origin = origin
 
     async def open(self) -> PageSeen:
-        """Open the page where an installation begins."""
+        """Open the page on which an installation begins."""
         return await self.get(f"{self.origin}/slack/install")
 
     async def get(self, url: str, cookie: str = "") -> PageSeen:
-        """Open a page; redirects are not followed."""
+        """Get a page; redirects are not followed."""
         headers = {"Cookie": f"slack-app-oauth-state={cookie}"} if cookie else {}
         async with (
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
@@ -91,11 +91,11 @@ class Installer:
             return PageSeen(response.status, kept, text or target, found[1] if found else "")
 
     async def agree(self, page: PageSeen) -> str:
-        """Press the button and decide at Slack; returns where Slack leads the browser."""
+        """Press the button and decide at Slack; returns the address that Slack redirects to."""
         return (await self.get(page.link)).text
 
     async def install(self) -> PageSeen:
-        """Begin, agree and return; the last page."""
+        """Begin, agree and return to the bot; returns the last page."""
         page = await self.open()
         assert page.status == 200, page
         return await self.get(await self.agree(page), page.cookie)

@@ -12,7 +12,7 @@ _TABLE = re.compile(r"(?<=<!-- metrics -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
 
 
 def with_reference(page: str) -> str:
-    """`page` with the present reference between its marks."""
+    """`page` with the current reference between its marks."""
     changed, count = _TABLE.subn(lambda _: metrics_table(), page)
     assert count == 1, "docs/operating.md has lost its marks"
     return changed

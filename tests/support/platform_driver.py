@@ -1,7 +1,7 @@
 """Drivers: one interface to play a scenario on any simulated platform.
 
-A `PlatformDriver` speaks as people do and reads the bot's messages, in the words of the
-design (mention, thread, reply), so that one scenario runs on Discord and on Slack.
+A `PlatformDriver` speaks as people do and reads the bot's messages, in the words of the design
+(mention, thread, reply), so that one scenario runs on Discord and on Slack.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Files = Sequence[tuple[str, str, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class ThreadRef:
-    """A thread: its channel, its id and the question that began it, as the simulator's ids."""
+    """A thread: its channel, its id and the question that began it, as ids of the simulator."""
 
     channel: Any
     id: Any
@@ -53,7 +53,7 @@ class Seen:
 
     @property
     def working(self) -> bool:
-        """Whether the message can be stopped, and so is not complete."""
+        """Whether the message can be stopped, which means that it is not complete."""
         return self.stoppable or any("stop" in button for button in self.buttons)
 
     def button(self, control: str) -> str | None:
@@ -65,7 +65,7 @@ class PlatformDriver(Protocol):
     """The operations that a scenario needs."""
 
     name: str
-    speaker: str  # the name that the model knows the first person by
+    speaker: str  # the name by which the model knows the first person
     limit: int
     channels: list[Any]
 
@@ -274,7 +274,7 @@ class DiscordDriver:
         await self.sim.delete(message)
 
     async def delete_root(self, thread: ThreadRef) -> None:
-        """Delete the thread, since it does not depend on its first message."""
+        """Delete the thread, since on Discord it does not depend on its first message."""
         await self.sim.delete_thread(thread.id)
 
     async def undo_offer(self, thread: ThreadRef) -> Callable[[], Awaitable[Any]] | None:
@@ -295,7 +295,7 @@ class DiscordDriver:
 
 
 def uploads(files: Files) -> list[dict[str, Any]]:
-    """Files as the simulated Discord takes them."""
+    """Files in the form that the simulated Discord takes."""
     return [
         {"filename": name, "content_type": kind, "base64": base64.b64encode(data).decode()}
         for name, kind, data in files
@@ -372,7 +372,7 @@ class SlackDriver:
         return float(min(event["sent"] for event in sent if event["ts"] == thread.question))
 
     async def seen(self, thread: ThreadRef) -> list[Seen]:
-        # The last edit may come between two looks, so a message is done only if both say so.
+        # The last edit may come between the two reads, so a message is done only if both say so.
         processing = await self._processing(thread)
         messages = await self.sim.thread(thread.channel, thread.id)
         processing = processing or await self._processing(thread)
@@ -497,7 +497,7 @@ def without_labels(message: Mapping[str, Any]) -> str:
 
 
 def offered(seen: Sequence[Seen], control: str) -> tuple[Seen, str]:
-    """The newest message that offers a control, and the button's id."""
+    """The newest message that offers a control, and the id of its button."""
     for message in reversed(seen):
         if (button := message.button(control)) is not None:
             return message, button

@@ -16,16 +16,16 @@ from bot.policy.rules import PolicyRules
 
 
 def policy_of(folder: Path, toml: str, environ: Mapping[str, str] | None = None) -> PolicyConfig:
-    """The policy of a file. Raises SettingsError."""
+    """The policy in a file's text. Raises SettingsError."""
     (folder / "threadline.toml").write_text(toml)
     return resolve_policy(load(environ or {}, folder / ".env"))
 
 
 class FixedDirectory:
-    """Implements `Directory`: what `people`, `channels` and `readers` say.
+    """Implements `Directory` with `people`, `channels` and `readers`.
 
-    `failing` makes every method raise; `held` people are described once their event is set;
-    `calls` names the methods that were called.
+    `failing` makes every method raise; `held` people are described once their event is set; `calls`
+    names the methods called.
     """
 
     def __init__(self, *, has_strangers: bool = True) -> None:
@@ -48,7 +48,7 @@ class FixedDirectory:
         admin: bool = False,
         groups: Sequence[str] = (),
     ) -> None:
-        """A person with the names and ids of groups."""
+        """Add a person with the names and ids of their groups."""
         self.people[user] = PersonFacts(
             Author(user, user), standing, frozenset(groups), frozenset(names), admin
         )
@@ -98,15 +98,15 @@ def rules_of(
     directory: FixedDirectory | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> PolicyRules:
-    """The rules of a file, with one directory for all platforms."""
+    """The rules in a file's text, with one directory for all platforms."""
     rules = PolicyRules(policy_of(folder, toml, environ))
     rules.connect(lambda _platform: directory)
     return rules
 
 
 class NoBudgets:
-    """Implements `bot.ports.spending.BudgetSource`: there are none."""
+    """Implements `bot.ports.spending.BudgetSource` without any budgets."""
 
     async def budgets(self, key: ConversationKey, author: Author | None) -> Sequence[Budget]:
-        """None."""
+        """Returns none."""
         return ()

@@ -10,13 +10,14 @@ from tests.support.tcp import tcp_server
 
 
 class PostgresProxy:
-    """Passes everything on, until a test cuts."""
+    """Forwards everything until a test cuts the connections."""
 
     def __init__(self, port: int) -> None:
         self._server_port = port
         self.port = 0
         self.cut_after: bytes | None = None
-        """Once a client sends these bytes: pass them on, and cut before the answer."""
+        """When a client sends these bytes, they are passed on and the connection is cut before the
+        answer."""
         self.cuts = 0
         self.refusing = False
         self._writers: set[asyncio.StreamWriter] = set()
@@ -57,7 +58,7 @@ class PostgresProxy:
                 writer.write(data)
                 await writer.drain()
                 if is_cut:
-                    writer.close()  # after what it was sent: the server still executes it
+                    writer.close()  # the server still executes these bytes
                     await writer.wait_closed()
                     return
 

@@ -1,11 +1,11 @@
-"""One PostgreSQL server for a run of the tests, shared by all of its processes.
+"""One PostgreSQL server for a test run, shared by all of its processes.
 
 The first process that needs it starts a guardian (`python -m tests.support.postgres_server`), which
-starts the server and stops it once no process is connected to the guardian any more. So the server
-ends with the run, also when the run is killed. Each test gets a separate database: a copy of one
-that has the newest schema.
+starts the server and stops it once no process is connected to the guardian any more. The server
+therefore ends with the run, even if the run is killed. Each test gets a separate database, copied
+from one that has the newest schema.
 
-Durability is off (fsync), except for `durable` servers, which a test starts for itself.
+Durability is off (fsync), except for `durable` servers, which a test starts for its purposes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from bot.store.postgres.server import Server
 
 TEMPLATE = "threadline_template"
 START_SECONDS = 60
-_GRACE_SECONDS = 2.0  # between two processes of a run there may be none
+_GRACE_SECONDS = 2.0  # between two processes of a run, there may be none for a moment
 _FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 _ALWAYS = {
     "listen_addresses": "127.0.0.1",
@@ -74,7 +74,7 @@ class PostgresServer:
         return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
 
     def url(self, database: str, **options: str) -> str:
-        """DATABASE_URL of a database, by TCP."""
+        """A DATABASE_URL for a database, over TCP."""
         tail = "&".join(f"{name}={value}" for name, value in options.items())
         return (
             f"postgresql://threadline@127.0.0.1:{self.port}/{database}{'?' + tail if tail else ''}"
@@ -125,7 +125,8 @@ class PostgresServer:
                 return
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End the server: SIGINT disconnects everyone, SIGQUIT does not even write a checkpoint."""
+        """Stop the server: SIGINT disconnects everyone, SIGQUIT does not even write a
+        checkpoint."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(how)
             self.process.wait(START_SECONDS)
@@ -140,7 +141,7 @@ def _bin(name: str) -> Path:
 
 
 def _as_postgres() -> dict[str, Any]:
-    """PostgreSQL refuses to run as root: the options of a process that does not."""
+    """Options that run a process as another user, since PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return {}
     user = pwd.getpwnam("postgres")
@@ -148,14 +149,15 @@ def _as_postgres() -> dict[str, Any]:
 
 
 def free_port() -> int:
-    """A port of this machine that no one uses now."""
+    """A port of this machine that is free now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def new_folder() -> Path:
-    """An empty directory of the server's user, in memory where the machine has a place for that."""
+    """An empty directory owned by the server's user, in memory if the machine has a place for
+    that."""
     parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="threadline-pg-", dir=parent))
     options = _as_postgres()
@@ -175,7 +177,7 @@ def initialize(folder: Path) -> None:
 
 @contextmanager
 def own_server(settings: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
-    """A server for one test, which may stop and break it. `settings` are added to the defaults."""
+    """A server for one test, which may stop and break it. `settings` extend the defaults."""
     folder = new_folder()
     server = PostgresServer(folder, free_port())
     try:
@@ -217,7 +219,7 @@ class SharedServer:
 
 
 def join(meeting: Path) -> SharedServer:
-    """The server of the run whose processes share the directory `meeting`."""
+    """Join the server of the run whose processes share the directory `meeting`."""
     with (meeting / "postgres.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         note = meeting / "postgres"  # the directory and port of the server
@@ -248,7 +250,7 @@ def _connect(note: Path) -> SharedServer:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The guardian: starts a server, writes where it is, and stops it when all have left."""
+    """The guardian: starts a server, publishes its address, and stops it when all have left."""
     note = Path(arguments[0])
     folder = new_folder()
     server = PostgresServer(folder, free_port())
@@ -276,7 +278,7 @@ def _until_all_left(listener: socket.socket) -> None:
         for each in ready:
             if each is listener:
                 users.append(listener.accept()[0])
-            else:  # users say nothing: this one has left
+            else:  # users send nothing: this one has left
                 users.remove(each)
                 each.close()
                 idle_since = time.monotonic()

@@ -1,8 +1,8 @@
-"""Compiles the project before the workers of a run start: each would compile all of it.
+"""Compiles the project before a run's workers start; otherwise each would compile all of it.
 
-In a fresh checkout that takes a worker eight seconds of CPU time, all of them simultaneously.
-Compiled files that are newer than their sources are left alone; Python and pytest check them again
-when they load them.
+In a fresh checkout that takes each worker eight seconds of CPU time, all at the same time. Compiled
+files newer than their sources are left alone; Python and pytest check them again when they load
+them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-# Private, and pytest is pinned: it has no other way to rewrite assertions without an import.
+# Private, and pytest is pinned: there is no other way to rewrite assertions without an import.
 from _pytest.assertion import AssertionState
 from _pytest.assertion.rewrite import PYC_TAIL, _rewrite_test, _write_pyc
 
@@ -27,7 +27,7 @@ FOLDERS = ("bot", "adapters", "tests")
 
 
 def precompile(config: pytest.Config) -> None:
-    """Compile what is not compiled yet, in a process per core."""
+    """Compile whatever is not compiled yet, in one process per core."""
     stale = [] if sys.dont_write_bytecode else [*_stale()]
     cores = min(os.cpu_count() or 1, len(stale))
     parts = [stale[core::cores] for core in range(cores)]
@@ -48,7 +48,7 @@ def _stale() -> Iterator[tuple[Path, Path]]:
 
 
 def _compiled(source: Path) -> Path:
-    """Where Python keeps the compiled file, or pytest if it rewrites the assertions."""
+    """The path where Python keeps the compiled file, or pytest if it rewrites the assertions."""
     usual = Path(importlib.util.cache_from_source(str(source)))
     return usual.with_name(source.stem + PYC_TAIL) if _is_rewritten(source) else usual
 
@@ -58,7 +58,7 @@ def _is_rewritten(source: Path) -> bool:
 
 
 def _compile_all(config: pytest.Config, files: list[tuple[Path, Path]]) -> None:
-    """Errors are left for the import, which reports them."""
+    """Compile the sources; errors are left to the import, which reports them."""
     state = AssertionState(config, "rewrite")
     for source, compiled in files:
         if not _is_rewritten(source):

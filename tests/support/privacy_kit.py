@@ -1,4 +1,4 @@
-"""A database with two people in many conversations, and a search of its very bytes."""
+"""A database with two people in many conversations, and a search of its raw bytes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def marked(author: Author, number: int) -> str:
 
 
 class Filler:
-    """Fills a store. Each text has the author's mark: `evelynmark00001`."""
+    """Fills a store. Each text carries its author's mark, such as `evelynmark00001`."""
 
     def __init__(self, store: SqlStore, seed: int = 0) -> None:
         self.store, self.random, self.number = store, random.Random(seed), 0
@@ -92,7 +92,7 @@ class Filler:
         await self._surroundings(both)
 
     async def _surroundings(self, conversation: int) -> None:
-        """A summary, votes, an override, and entries of the audit."""
+        """Store a summary, votes, an override, and entries of the audit."""
         state = await self.store.contexts().read_state(conversation, epoch=1, model="echo")
         summary = Summary("Bob asked something", 1, "echo")
         await self.store.contexts().save_summary(
@@ -128,7 +128,7 @@ TRACES = [b"evelynmark", b"Evelynmark", b"Evelyn", b"Quist", b"UEVE7714"]
 
 
 def traces(path: Path, searched: Sequence[bytes] = TRACES) -> dict[str, int]:
-    """How often the files of the database have each text."""
+    """How often each text occurs in the files of the database."""
     found: dict[str, int] = {}
     for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm"), path.with_suffix(".erased")):
         data = name.read_bytes() if name.exists() else b""
@@ -139,7 +139,7 @@ def traces(path: Path, searched: Sequence[bytes] = TRACES) -> dict[str, int]:
 
 
 def rows_with_traces(place: Place, searched: Sequence[bytes] = TRACES) -> list[str]:
-    """The rows of all tables of a PostgreSQL database that have one of the texts."""
+    """The rows of all tables of a PostgreSQL database that contain one of the texts."""
     tables = look(
         place,
         "SELECT table_schema || '.' || table_name FROM information_schema.tables"

@@ -1,4 +1,5 @@
-"""A real Prometheus that reads one bot: the project's configuration, with shorter times."""
+"""A real Prometheus that scrapes one bot, with the project's configuration and shorter
+intervals."""
 
 from __future__ import annotations
 
@@ -15,13 +16,13 @@ from tests.support.ports import free_port
 from tests.support.promql import ALERTS
 
 EVERY = "500ms"
-"""Between scrapes, and between evaluations of alerts; also the time limit of a scrape."""
+"""The interval between scrapes, and between evaluations of alerts; also the time limit of a
+scrape."""
 
 
 class Prometheus:
-    """Reads `target` (HOST:PORT) with `token`. An alert fires as soon as its condition holds:
-    `promtool test rules` tries how long it has to hold.
-    """
+    """Scrapes `target` (HOST:PORT) with `token`. An alert fires as soon as its condition holds:
+    `promtool test rules` checks how long it has to hold."""
 
     def __init__(self, folder: Path, *, target: str, token: str) -> None:
         folder.mkdir()
@@ -53,7 +54,7 @@ class Prometheus:
 
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
-        self._process.kill()  # its data is of no use
+        self._process.kill()  # its data is disposable
         await self._process.wait()
 
     async def ready(self) -> bool:
@@ -66,7 +67,7 @@ class Prometheus:
             return False
 
     async def query(self, expression: str) -> list[Any]:
-        """The result of an expression that Prometheus must accept."""
+        """The result of an expression, which Prometheus must accept."""
         async with self._session.get("/api/v1/query", params={"query": expression}) as response:
             body = await response.json()
         assert body["status"] == "success", (expression, body)

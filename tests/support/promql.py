@@ -1,4 +1,4 @@
-"""The metrics and labels that PromQL expressions name, and Prometheus' own programs."""
+"""The metrics and labels that PromQL expressions name, and Prometheus's own programs."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _OPERATORS = frozenset({"or", "and", "unless", "on", "ignoring", "by", "without"
 
 @dataclass(frozen=True)
 class Named:
-    """What an expression names."""
+    """The names in an expression."""
 
     metrics: frozenset[str]
     labels: frozenset[str]
 
 
 def named_in(expression: str) -> Named:
-    """The metrics and labels of an expression. A name before a parenthesis or `by` is a function,
+    """The metrics and labels in an expression. Names before a parenthesis or `by` are functions;
     names within braces or after `by` are labels."""
     metrics, labels = set[str](), set[str]()
     words = [found for found in _WORDS.finditer(expression) if found.lastgroup in ("name", "sign")]
@@ -65,13 +65,13 @@ def named_in(expression: str) -> Named:
 
 
 def alerts() -> list[dict[str, Any]]:
-    """The rules of the alerts' file."""
+    """The rules in the alerts file."""
     groups = yaml.safe_load(ALERTS.read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
 def dashboard() -> dict[str, Any]:
-    """The dashboard's file."""
+    """The dashboard file."""
     loaded: dict[str, Any] = json.loads(DASHBOARD.read_text())
     return loaded
 

@@ -5,12 +5,11 @@ then the response as sent over the wire. We wrote them from documentation, repor
 none is a recording. The fields:
 
 `request`: `max_tokens`, `temperature`, `effort`, `system` (whether there is a system prompt) and
-`images` (their number). `text`, `reasoning`, `finish`, `usage`: the answer; the counts are those of
-input, output, the cache, writes to it, and reasoning. `error`, `window`, `limit` (of images),
-`retry_after`: the failure.
-`learned`: the workaround that this rejection teaches. The next response is an answer, and its
-request must match `then`: `absent` names, `nowhere` in the request, `equal` values, `below` values,
-`roles` of the messages.
+`images` (their number). `text`, `reasoning`, `finish`, `usage`: the answer; the counts are input,
+output, cache reads, cache writes and reasoning. `error`, `window`, `limit` (of images),
+`retry_after`: the failure. `learned`: the workaround that this rejection teaches. The next response
+is an answer, and its request must match `then`: `absent` names, `nowhere` in the request, `equal`
+values, `below` values, `roles` of the messages.
 """
 
 from __future__ import annotations
@@ -158,7 +157,7 @@ class Replay:
         writer.write("\r\n".join(lines).encode())
         for piece in self.split(shape.body):
             writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-            await asyncio.sleep(0)  # so that the client usually reads it separately
+            await asyncio.sleep(0)  # a pause, so that the client usually reads it separately
         writer.write(b"0\r\n\r\n")
         await writer.drain()
 

@@ -27,7 +27,7 @@ CANDIDATES = "a1 -\n.(<[{*_`#|:/\\\"'&;=\t"
 
 
 def pumped(pattern: str, flags: int, size: int, *, pairs: int = 12, seed: int = 0) -> list[str]:
-    """Distinct inputs of about `size` characters, with `pairs` pairs drawn by `seed`."""
+    """Distinct inputs of about `size` characters, including `pairs` pairs drawn by `seed`."""
     return [text for (text,) in pumped_in_sizes(pattern, flags, (size,), pairs=pairs, seed=seed)]
 
 
@@ -63,7 +63,7 @@ def of_tokens(tokens: Iterable[str], size: int, *, pairs: int, seed: int = 0) ->
 
 
 def tokens_of(pattern: str, flags: int = 0) -> list[str]:
-    """The literals of a pattern, and characters of its classes."""
+    """The literals of a pattern, and some members of its character classes."""
     return [*dict.fromkeys(_tokens(parser.parse(_plain(pattern), flags)))]
 
 
@@ -154,7 +154,7 @@ def _members(items: list[Any]) -> Iterator[str]:
 
 
 def _tokens(nodes: Iterable[Any]) -> Iterator[str]:
-    """Runs of literals as one token, members of classes separately."""
+    """Runs of literals, each as one token, and members of character classes separately."""
     run = ""
     for kind, argument in nodes:
         if kind is op.LITERAL:

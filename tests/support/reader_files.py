@@ -231,7 +231,7 @@ def epub(chapters: Sequence[str]) -> bytes:
 
 
 def pdf(pages: Sequence[str | None], *, title: str = "", extra: Sequence[str] = ()) -> bytes:
-    """A PDF; a page is a text of lines, "" for a blank page, None for a scanned one.
+    """A PDF. Each page is a text of lines, "" for a blank page, or None for a scanned one.
 
     `extra` are further entries of the catalog.
     """
@@ -262,7 +262,7 @@ def pdf(pages: Sequence[str | None], *, title: str = "", extra: Sequence[str] = 
 
 
 def assemble_pdf(objects: Sequence[bytes]) -> bytes:
-    """A PDF of these objects: the first is its catalog, the fifth its information."""
+    """A PDF of these objects, of which the first is its catalog and the fifth its information."""
     sink, offsets = bytearray(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"), []
     for number, content in enumerate(objects, 1):
         offsets.append(len(sink))
@@ -287,7 +287,7 @@ def _escaped(line: str) -> str:
 
 
 def picture(form: str, size: tuple[int, int] = (60, 40), **options: object) -> bytes:
-    """An image whose left half is blue and right half red."""
+    """An image whose left half is blue and whose right half is red."""
     image = Image.new("RGB", size, "red")
     ImageDraw.Draw(image).rectangle((0, 0, size[0] // 2 - 1, size[1] - 1), fill="blue")
     sink = io.BytesIO()

@@ -1,7 +1,7 @@
 """Writes `docs/reference/`: every chat command, setting and command line command, from the code.
 
-`make docs` runs it; a test fails when a page is stale. What settings mean is in `.env.example`
-alone, which the page repeats; `EXAMPLES` is here, and a test loads each of them.
+`make docs` runs it; a test fails when a page is stale. The meaning of settings is documented in
+`.env.example` alone, which the page repeats; `EXAMPLES` is here, and a test loads each example.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ def _prose(lines: Sequence[str]) -> Iterator[str]:
 
 
 def kind_of(found: FieldInfo) -> str:
-    """What a setting takes, in words."""
+    """The kind of value that a setting takes, in words."""
     annotation = found.annotation
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         annotation = next(each for each in typing.get_args(annotation) if each is not type(None))
@@ -349,7 +349,7 @@ def _sentence(text: str) -> str:
 
 # ── Markdown ──────────────────────────────────────────────────────────────────────────────────
 def _table(columns: Sequence[str], rows: Iterator[Sequence[Any]] | Any) -> list[str]:
-    """The lines of a table, with an empty one at the end."""
+    """The lines of a table, followed by an empty line."""
     lines = [columns, ["---"] * len(columns), *rows]
     return ["| " + " | ".join(map(_cell, line)) + " |" for line in lines] + [""]
 

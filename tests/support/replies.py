@@ -26,7 +26,7 @@ BEYOND_COMMONMARK = frozenset(("korean", "maths_heavy", "nested_fences", "persia
 
 # ── running a document ────────────────────────────────────────────────────────────────────────
 def frame_of(document: Document) -> Frame:
-    """The newest frame, after as many steps as it takes."""
+    """The newest frame, after as many steps as it needs."""
     frame = document.frame()
     while document.behind:
         frame = document.frame()
@@ -89,7 +89,7 @@ def begins_file(pages: Sequence[Page], number: int) -> bool:
 def check_growth(seen: Sequence[Frame], renderer: Renderer) -> None:
     """Every page fits, sealed pages are final, and stable text begins the final page.
 
-    This does not apply to a code block that may become a file. Only such a file removes pages.
+    This does not apply to a code block that may become a file: only such a file removes pages.
     """
     final = seen[-1].pages
     most = 0

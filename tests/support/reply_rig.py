@@ -16,7 +16,7 @@ FENCE = Fence(turn=7, attempt=1)
 
 
 def one_edit_per_second(scope: str) -> Limit | None:
-    """One edit per second in a channel; elsewhere no limit."""
+    """One edit per second in a channel, and no limit elsewhere."""
     return Limit(1, 1.0) if scope.startswith("channel") else None
 
 

@@ -1,4 +1,4 @@
-"""A reporter of contexts that a test fills."""
+"""A reporter of contexts whose reports a test sets."""
 
 from __future__ import annotations
 

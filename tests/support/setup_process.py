@@ -1,5 +1,5 @@
-"""`python -m tests.support.setup_process PORT WORDS…`: `threadline WORDS`, which finds a local
-server at PORT."""
+"""`python -m tests.support.setup_process PORT WORDS…`: `threadline WORDS`, with PORT as the port on
+which it looks for a local server."""
 
 from __future__ import annotations
 

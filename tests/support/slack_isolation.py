@@ -1,6 +1,6 @@
 """A bot against a simulated Slack in which one request after another fails.
 
-The core is the real one, on a real database. Tests advance the bot's clock, so that a 429 of five
+The core is real and runs on a real database. Tests advance the bot's clock, so that a 429 of five
 minutes takes no time. Each fault affects one conversation; another one shows that the rest works.
 """
 
@@ -74,13 +74,13 @@ STEP, STEP_PAUSE = 1.0, 0.02
 the real seconds between two checks."""
 
 RETRY_LOOKUP = 5.0
-"""Seconds between two questions to the directory."""
+"""Seconds between two requests to the directory."""
 
 CONTENT = b"the content of a file"
-"""What a person's file contains."""
+"""The content of a person's file."""
 
 LINKED = b"the build is red"
-"""What a linked message says."""
+"""The text of a linked message."""
 
 WORDS = "\n\n".join(f"w{number} and more" for number in range(30))
 CODE = "```python\n" + "\n".join(f"print('line {number:04}')" for number in range(1_200)) + "\n```"
@@ -137,14 +137,14 @@ class TurnSurface:
             self.first_is_over.set()
 
     async def status_is_settled(self) -> None:
-        """Wait until the status is shown, or cannot be: a reply streams only below a status."""
+        """Wait until the status is shown or cannot be: a reply streams only below a status."""
         showing = self.surface._status._showing
         if showing is not None:
             await asyncio.wait({showing})
 
 
 CURRENT: ContextVar[TurnSurface] = ContextVar("CURRENT")
-"""The surface of the turn whose model is asked."""
+"""The surface of the turn whose model is being asked."""
 
 
 class Repeater(EchoModel):
@@ -246,7 +246,7 @@ class IsolationRig:
         self.downloads.clear()
 
     def look_up(self, is_known: Callable[[Directory], Awaitable[bool]]) -> None:
-        """Ask the directory, and again until it knows."""
+        """Ask the directory, repeatedly until it knows."""
         self.lookups.append(asyncio.create_task(self._look_up(is_known)))
 
     async def _look_up(self, is_known: Callable[[Directory], Awaitable[bool]]) -> None:
@@ -257,7 +257,7 @@ class IsolationRig:
             await self.clock.sleep(RETRY_LOOKUP)
 
     async def lookups_done(self) -> None:
-        """Wait until the directory knew everything that it was asked."""
+        """Wait until the directory has answered everything that it was asked."""
 
         async def are_done() -> bool:
             self.clock.jump(STEP)
@@ -289,7 +289,7 @@ class IsolationRig:
         return await self.sim.say(user, channel, f"@bob {text}", mention=True)
 
     def download(self, locator: Mapping[str, str]) -> None:
-        """Download a file, and again while that may succeed."""
+        """Download a file, and try again as long as that may succeed."""
         self.downloads.append(asyncio.create_task(self._download(locator)))
 
     async def _download(self, locator: Mapping[str, str]) -> Download:
@@ -328,7 +328,7 @@ def _streams(message: Mapping[str, Any]) -> bool:
 
 @contextlib.asynccontextmanager
 async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
-    """The core on the database at `path`; `errors` has the exceptions that no task caught."""
+    """The core on the database at `path`; `errors` collects unhandled exceptions of tasks."""
     clock, adapters, errors = JumpClock(), dict[str, Adapter](), list[Mapping[str, Any]]()
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
 
@@ -426,7 +426,7 @@ FAULTS: Mapping[str, Mapping[str, Any]] = {
     "fields retyped": {"put": dict.fromkeys(FIELDS, 17), "times": 2},
     "fields odd": {"put": {name: [{"x": None}] for name in FIELDS}, "times": 2},
 }
-"""Faulty responses other than a 429; they are applied to the requests of one conversation."""
+"""Faulty responses other than a 429, applied to the requests of one conversation."""
 
 ONE_OF_EACH = ("5xx", "no answer", "dropped after", "empty body", "unknown code", "fields retyped")
 """One fault of each kind, for requests that do not name their conversation."""

@@ -71,7 +71,7 @@ async def until(
 def read_event(
     body: Payload, me: Identity, names: Mapping[str, str], kind: str = ""
 ) -> Incoming | None:
-    """An event as a message to the bot, without a workspace; `kind` is the channel's."""
+    """An event as a message to the bot, without a workspace; `kind` is the kind of the channel."""
     event = payloads.mapping(body, "event")
     if not events.is_from_person(event, me):
         return None

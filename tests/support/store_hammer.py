@@ -1,8 +1,8 @@
 """Random operations on one PostgreSQL database, by several processes at the same time.
 
 `python -m tests.support.store_hammer URL STEPS SEED` is one process. It ends with an error if an
-operation raises what people would see. `check_books` belongs to `store_kit.check`: both look at the
-rows afterwards.
+operation fails in a way that people would see. `check_books` complements `store_kit.check`: both
+check the rows afterwards.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ LANES = 5
 THREADS = 4
 MESSAGES = 400  # ids of messages, shared by all processes: most arrive more than once
 EVE = Author("U9", "Eve")
-"""Is erased while others store her messages."""
+"""The person erased while others store her messages."""
 
 BUDGETS = (
     Budget(name="all", scope=BudgetScope.ALL, period=Period.MONTH, tokens=3_000),
     Budget(name="each", scope=BudgetScope.PERSON, period=Period.MONTH, tokens=100_000),
 )
 LARGEST = 60  # tokens of one request
-_FILES = [b"alpha", b"beta", bytes(range(256)) * 1_200]  # the last is staged in chunks
+_FILES = [b"alpha", b"beta", bytes(range(256)) * 1_200]  # the last one is staged in chunks
 _REFUSED = (LostOwnership, CommandDone, RecordHeld)  # answers, not failures
 
 
@@ -66,7 +66,7 @@ class Hammer:
         ]
 
     async def run(self, steps: int, *, forgets_eve: bool) -> None:
-        """Run `steps` operations in several lanes. `forgets_eve`: erase her after half of them."""
+        """Run `steps` operations concurrently. `forgets_eve`: erase her after half of them."""
         halfway = asyncio.Event()
 
         async def lane() -> None:
@@ -83,13 +83,13 @@ class Hammer:
                 await self.forget_eve()
 
     async def step(self) -> None:
-        """One operation."""
+        """Perform one operation."""
         with suppress(*_REFUSED):
             await self._chance.choice(self._operations)()
         self.done += 1
 
     async def forget_eve(self) -> None:
-        """As `/forget me`."""
+        """Forget Eve, as `/forget me` does."""
         forgetter = Forgetter(store=self._store.privacy(), audit=self._store.audit())
         await forgetter.forget(Person("sim", "w1", EVE.id), by=EVE.id, key=key())
 
@@ -98,7 +98,7 @@ class Hammer:
         return key(f"t{self._chance.randrange(THREADS)}")
 
     def _message(self) -> Incoming:
-        """A number has the same conversation and author in every process."""
+        """Build a message; a number has the same conversation and author in every process."""
         number = self._chance.randrange(MESSAGES)
         author = (ANN, BEN, EVE)[number % 3]
         address = Address.ASIDE if number % 5 == 0 else Address.MENTION
@@ -207,7 +207,7 @@ class Hammer:
             await library.add(found.id, Role.USER, "by the API", ANN)
 
     async def _keep(self) -> None:
-        """Retention, and what a dead process left."""
+        """Apply retention, and clean up after a dead process."""
         found = await self._store.find(self._place())
         if found is not None:
             await self._store.privacy().erase_step(found.id, time.time() - 1.0)
@@ -215,7 +215,8 @@ class Hammer:
 
 
 def check_books(place: PostgresPlace) -> None:
-    """Assert that the sums of budgets are those of their requests, and that they hold."""
+    """Assert that the sums of budgets equal those of their requests, and that no budget is
+    exceeded."""
     for budget in BUDGETS:
         sums = look(
             place,
@@ -240,7 +241,7 @@ def check_eve_is_gone(place: PostgresPlace) -> None:
 
 
 async def main(url: str, steps: int, seed: int) -> None:
-    """One process. The first one erases a person."""
+    """Run one process. The first one erases a person."""
     server = Server.parse(url)
     async with PostgresStore.open(server, clock=SystemClock(), process=f"process{seed}") as store:
         hammer = Hammer(store, seed)

@@ -1,6 +1,7 @@
 """Helpers for the store's tests: messages, direct reads of the file, consistency checks.
 
-`python -m tests.support.store_kit` writes the newest schema's fixture, for the tests of upgrades.
+`python -m tests.support.store_kit` writes the fixture of the newest schema, for the tests of
+upgrades.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def said(
     route: Mapping[str, str] | None = None,
     attachments: Sequence[IncomingAttachment] = (),
 ) -> Incoming:
-    """Message `number` of a channel; the number is its id and its position."""
+    """Message `number` in a channel; the number is its id and its position."""
     where = where or key()
     return Incoming(
         key=where,
@@ -81,13 +82,13 @@ def said(
 
 @dataclass(frozen=True, slots=True)
 class PostgresPlace:
-    """A database on the tests' PostgreSQL server, which has the newest schema."""
+    """A database with the newest schema on the tests' PostgreSQL server."""
 
     url: str
 
 
 Place = Path | PostgresPlace
-"""Where a store is: an SQLite file or a PostgreSQL database. See the fixture `place`."""
+"""The location of a store: an SQLite file or a PostgreSQL database. See the fixture `place`."""
 
 
 def opened(place: Place, **options: Any) -> AbstractAsyncContextManager[SqlStore]:
@@ -100,7 +101,7 @@ def opened(place: Place, **options: Any) -> AbstractAsyncContextManager[SqlStore
 
 
 async def claim_next(store: SqlStore, conversation: int | None) -> Claim:
-    """Claim the next turn of a conversation, which must have one."""
+    """Claim the next turn of a conversation, asserting that there is one."""
     assert conversation is not None
     claim = await store.claim(conversation)
     assert claim is not None
@@ -122,7 +123,7 @@ async def answer_next(
 
 @contextmanager
 def connected(place: Place) -> Iterator[Database]:
-    """A connection as another process would have, inside a transaction that is committed."""
+    """A connection like another process's, inside a transaction that is committed."""
     if isinstance(place, PostgresPlace):
         with psycopg.connect(place.url, row_factory=named_rows) as postgres:
             register(postgres)
@@ -134,7 +135,7 @@ def connected(place: Place) -> Iterator[Database]:
 
 
 def look(place: Place, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-    """Rows as another process would read them."""
+    """Read rows as another process would."""
     with connected(place) as db:
         return [tuple(row) for row in db.execute(sql, parameters).fetchall()]
 
@@ -290,7 +291,7 @@ async def chat(path: Path) -> None:
 
 
 async def _attach(store: SqlStore) -> None:
-    """One file that was read, one that waits, one that was omitted, and a link."""
+    """Attach one file that was read, one that waits, one that was omitted, and a link."""
     files = [
         IncomingAttachment(name="a.txt", data=b"alpha", identity="F1"),
         IncomingAttachment(name="b.png", locator={"url": "https://files.example/b"}),
@@ -306,7 +307,7 @@ async def _attach(store: SqlStore) -> None:
 
 
 def dump(path: Path) -> str:
-    """The database as a script, with the application id, which SQLite's dump leaves out."""
+    """The database as a script, including the application id, which SQLite's dump omits."""
     with closing(sqlite3.connect(path)) as db:
         return "\n".join([*db.iterdump(), f"PRAGMA application_id = {APPLICATION_ID};", ""])
 

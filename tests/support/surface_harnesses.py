@@ -27,7 +27,7 @@ from tests.support.clock import ManualClock
 from tests.support.fake_inbox import FakeInbox
 
 Faults = Mapping[type[PlatformError], Mapping[str, Any]]
-"""For each error, the fault of a post that must raise it."""
+"""The fault of a post that must raise each error."""
 
 LOST = {"drop": True, "after": True}  # executed, but the response is lost
 

@@ -1,4 +1,5 @@
-"""A TCP server in a test's loop that leaves no connection open: it would warn in a later test."""
+"""A TCP server in a test's loop that leaves no connection open, which would cause a warning in a
+later test."""
 
 from __future__ import annotations
 

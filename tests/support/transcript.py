@@ -1,6 +1,6 @@
-"""The transcript to judge: questions, what people saw of the answers, and the model's requests.
+"""The transcript to judge: questions, the answers that people saw, and the model's requests.
 
-Every word of an answer names its question and its number, so that each page can be
+Every word of an answer carries its question's name and its number, so that each page can be
 identified, and missing, repeated and misplaced words are found.
 """
 
@@ -17,7 +17,7 @@ _WORD = re.compile(r"(q\d{5})w(\d{4})")
 
 
 def question_name(number: int) -> str:
-    """The name of a question, which contains no other question's name."""
+    """The name of a question, which no other question's name contains."""
     return f"q{number:05d}"
 
 
@@ -32,9 +32,9 @@ def answer_to(name: str, words: int) -> str:
 class Question:
     """One question. `where` locates its reply; `section` counts the resets before it.
 
-    `beside` names another question that was asked concurrently: under faults, either may
-    arrive first. `ends` is the expected outcome; `edited` is the text of its last edit;
-    `gone`: it was deleted; `perhaps`: it was deleted, but the bot may never notice.
+    `beside` names another question that was asked concurrently: under faults, either may arrive
+    first. `ends` is the expected outcome; `edited` is the text of its last edit; `gone`: it was
+    deleted; `perhaps`: it was deleted, but the bot may never notice.
     """
 
     name: str

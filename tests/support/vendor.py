@@ -1,7 +1,7 @@
 """Updates the browser libraries in `adapters/web/vendor/`: `make vendor`.
 
-`packages.json` there pins each package by version and the registry's checksum of its archive, and
-each of the files that are taken from it by their own checksums. To update a package, write the new
+`packages.json` there pins each package by its version and by the registry's checksum of its
+archive, and each file taken from it by a separate checksum. To update a package, write the new
 version there, empty its `integrity`, and run this.
 """
 
@@ -20,11 +20,11 @@ from typing import Any
 VENDOR = Path(__file__).parents[2] / "adapters" / "web" / "vendor"
 LOCK = VENDOR / "packages.json"
 SECONDS = 300.0
-"""Limit of one download; an archive has up to 20 MB."""
+"""Limit of one download; archives are up to 20 MB."""
 
 
 def main() -> None:
-    """Download every package of the lock, check it and write its files."""
+    """Download every package in the lock, check it and write its files."""
     lock: dict[str, dict[str, Any]] = json.loads(LOCK.read_text("utf-8"))
     for name, package in lock.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +49,7 @@ def _integrity(archive: Path) -> str:
 
 
 def _extract(archive: Path, folder: str, patterns: list[str]) -> dict[str, str]:
-    """Write the files that match; returns their checksums by their names in `folder`."""
+    """Write the files that match; returns their checksums, keyed by their names in `folder`."""
     found: dict[str, str] = {}
     with tarfile.open(archive) as packed:
         for member in sorted(packed, key=lambda each: each.name):

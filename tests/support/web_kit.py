@@ -64,10 +64,10 @@ async def serving(
     toml: str = "",
     **settings: str,
 ) -> AsyncIterator[Site]:
-    """The site on the database in `folder`; answers come from `model`, or else from echo.
+    """The site on the database in `folder`; `model` answers, or else the echo model.
 
-    `reporter` and `models` replace the bot's own, for the web only. `toml` is the configuration
-    file, which is written to `folder`.
+    `reporter` and `models` replace the bot's own, for the web only. `toml` is the text of the
+    configuration file, which is written to `folder`.
     """
     if toml:
         (folder / "threadline.toml").write_text(toml)
@@ -152,7 +152,7 @@ class Person:
 
     # ── the page ──────────────────────────────────────────────────────────────────────────────
     async def say(self, text: str, thread: str | None = None) -> dict[str, Any]:
-        """A message in the page."""
+        """Post a message on the page."""
         message = {"text": text, "thread": thread, "client_id": str(uuid.uuid4())}
         sent: dict[str, Any] = await self.post("/app/messages", message)
         return sent
@@ -196,7 +196,7 @@ async def events(response: aiohttp.ClientResponse) -> AsyncIterator[Said]:
 
 
 async def until(check: Callable[[], Awaitable[Any]], seconds: float = 60.0) -> Any:
-    """Await `check()` until it returns a true value; return that."""
+    """Await `check()` until it returns a true value, and return that."""
     began = time.monotonic()
     while not (result := await check()):
         assert time.monotonic() < began + seconds, f"not within {seconds} s: {check}"
@@ -205,7 +205,7 @@ async def until(check: Callable[[], Awaitable[Any]], seconds: float = 60.0) -> A
 
 
 async def next_event(source: AsyncIterator[Said], name: str, **fields: Any) -> Said:
-    """The next event of that name whose data has these fields."""
+    """The next event with that name whose data contains these fields."""
     async with asyncio.timeout(60):
         async for event in source:
             if event.name == name and all(event.data.get(k) == v for k, v in fields.items()):

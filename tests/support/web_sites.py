@@ -1,4 +1,4 @@
-"""Small web servers on loopback addresses whose every byte a test decides, and readers of them."""
+"""Small web servers on loopback addresses, whose every byte a test decides, and readers of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENDS = (ConnectionError, ssl.SSLError, asyncio.IncompleteReadError)
 
 @dataclass
 class Site:
-    """A running server; `heads` are the requests that it received."""
+    """A running server; `heads` are the request heads that it received."""
 
     port: int
     heads: list[str] = field(default_factory=list)
@@ -37,7 +37,7 @@ Answer = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
 def reply(
     body: bytes = b"", status: str = "200 OK", *, length: bool = True, **headers: str
 ) -> bytes:
-    """A response; header names with _ for -."""
+    """A response; write `_` for `-` in header names."""
     fields = {"content_type": "text/html", **headers}
     if length:
         fields.setdefault("content_length", str(len(body)))
@@ -50,7 +50,7 @@ def redirect(to: str, status: str = "302 Found") -> bytes:
 
 
 def pages(answers: Mapping[str, bytes]) -> Answer:
-    """Sends fixed bytes for each path and closes the connection."""
+    """Send fixed bytes for each path and close the connection."""
 
     async def answer(path: str, writer: asyncio.StreamWriter) -> None:
         writer.write(answers.get(path, reply(b"", "404 Not Found")))
@@ -67,9 +67,9 @@ async def serve(
     tls: ssl.SSLContext | None = None,
     greeting: bytes = b"",
 ) -> AsyncIterator[Site]:
-    """A server on a free port; bytes are the answer to every request.
+    """A server on a free port. If given bytes, it answers every request with them.
 
-    The greeting is sent before there is one.
+    The greeting is sent before any request.
     """
     tasks: set[asyncio.Task[Any]] = set()
     site = Site(0)
@@ -105,7 +105,7 @@ async def serve(
 
 
 class Names:
-    """A name server: each host's answers in order, the last one again and again."""
+    """A name server: each host's answers in order, then the last one again and again."""
 
     def __init__(self, answers: Mapping[str, Sequence[Sequence[str] | OSError]]) -> None:
         self._answers = {host: list(each) for host, each in answers.items()}
@@ -121,7 +121,7 @@ class Names:
 
 
 def make_reader(**options: Any) -> PublicLinkReader:
-    """A reader that may connect to loopback addresses, where every name leads."""
+    """A reader that may connect to loopback addresses, to which every name resolves."""
     loopback = {
         "clock": ManualClock(),
         "resolve": Names({}),

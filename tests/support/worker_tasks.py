@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def misbehave(task: bytes) -> bytes:
-    """Return `task`, or do what it names."""
+    """Return `task`, or misbehave in the way that it names."""
     match task.partition(b" "):
         case (b"backtrack", *_):
             re.fullmatch(r"(a|a)*b", "a" * 60)

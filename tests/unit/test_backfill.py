@@ -25,7 +25,7 @@ W = "w1"
 
 @dataclass
 class ScriptedInbox:
-    """An inbox that records accepted messages; it starts with a watermark at 1."""
+    """An inbox that records accepted messages and starts with a watermark of 1."""
 
     stored: dict[str, int] = field(default_factory=lambda: {"": 1})
     accepted: list[int] = field(default_factory=list)
@@ -54,7 +54,7 @@ class ScriptedInbox:
 
 @dataclass
 class ScriptedReader:
-    """A workspace whose histories are lists of positions, a page each."""
+    """A workspace whose histories are lists of positions, one page each."""
 
     pages: dict[str, list[int]] = field(default_factory=dict)
     threads: dict[str, list[str]] = field(default_factory=dict)  # after the last page, by channel
@@ -62,7 +62,7 @@ class ScriptedReader:
     requests: list[tuple[str, int]] = field(default_factory=list)
     doors: dict[str, asyncio.Event] = field(default_factory=dict)
     after: dict[str, int] = field(default_factory=dict)
-    told: dict[str, list[int]] = field(default_factory=dict)  # up to where, by thread
+    told: dict[str, list[int]] = field(default_factory=dict)  # the end of the read, by thread
     workspace: str = W
     newest: int = 100
 
@@ -173,7 +173,7 @@ async def test_a_thread_that_fails_for_minutes_holds_its_channel_until_it_is_rea
 
 
 async def test_a_list_of_threads_that_fails_for_minutes_is_read_again_later() -> None:
-    """The workspace's watermark stays before the threads of the list until it is read."""
+    """The workspace's watermark stays before the list's threads until the list has been read."""
     world = World(pages={"list": [], "thread": [10]}, threads={"list": ["thread"]})
     world.reader.failures["list"] = [Unsettled("?")] * ATTEMPTS
     await world.start()
@@ -238,8 +238,8 @@ async def test_a_restart_drops_the_reads_and_begins_behind_the_watermark() -> No
     assert world.reader.requests == [("c", 30)]
 
 
-async def test_reading_again_begins_anew_although_reads_run() -> None:
-    """The running ones passed channel `c` before another process lost a message there."""
+async def test_a_reread_starts_over_although_reads_are_running() -> None:
+    """The running reads had passed channel `c` before another process lost a message there."""
     world = World(pages={"c": [10], "d": [10]})
     world.reader.doors["d"] = asyncio.Event()
     await world.start()

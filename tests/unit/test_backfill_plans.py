@@ -1,4 +1,5 @@
-"""Which channels and threads a catch-up reads: the fewest requests, counted with full knowledge."""
+"""Which channels and threads a catch-up reads: the fewest requests, computed with full
+knowledge."""
 
 from __future__ import annotations
 
@@ -66,7 +67,7 @@ def test_discord_looks_up_recent_conversations_whose_thread_is_not_active() -> N
 
 # ── Slack ─────────────────────────────────────────────────────────────────────────────────────
 class Channel:
-    """A channel with a message a minute; threads in `changed` have replies after `after`."""
+    """A channel with one message a minute; threads in `changed` have replies after `after`."""
 
     def __init__(self, messages: int, after: int, roots: list[int], changed: set[int]) -> None:
         self.after, self.roots = after, roots
@@ -80,7 +81,7 @@ class Channel:
             self.messages.append(message)
 
     def requests(self, page: int) -> int:
-        """The requests of our plan: pages of the channel, and single threads."""
+        """The number of requests in our plan: pages of the channel, and single threads."""
         pages = 0
         while True:
             pages += 1
@@ -90,7 +91,7 @@ class Channel:
                 return pages + len(unread_threads(read, self.after, self.roots))
 
     def fewest_requests(self, page: int, changed: set[int]) -> int:
-        """The requests of the best plan, found by trying every number of pages."""
+        """The number of requests in the best plan, found by trying every number of pages."""
         counts = []
         for pages in range(1, -(-len(self.messages) // page) + 1):
             reached = position(self.messages[: pages * page][-1]["ts"])

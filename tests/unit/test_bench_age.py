@@ -1,4 +1,4 @@
-"""The bench's measuring: ages, percentiles and kinds of requests from records."""
+"""The bench's measurements: ages, percentiles and kinds of requests from records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.bench.age import Sight, Version
 
 
 def test_words_are_matched_across_any_text_between_them() -> None:
-    """Every chunk's number can be read from any rendering that keeps words."""
+    """Every chunk's number can be read from any rendering that preserves words."""
     text = "".join(age.chunks(800))
     assert age.words(text) == set(range(800))
     assert age.words(text.replace(" ", "\n> ")) == set(range(800))
@@ -36,7 +36,8 @@ def test_age_rises_from_the_oldest_unseen_chunk_to_its_showing() -> None:
 
 
 def test_text_written_during_an_edit_has_an_age_when_the_edit_arrives() -> None:
-    """An edit at 1.5 shows the text written by 0; the chunk of 1 is half a second old by then."""
+    """An edit at 1.5 shows the text written by 0; the chunk written at 1 is then half a second
+    old."""
     found = age.aged((0.0, 1.0), [Sight(1.5, 1), Sight(2.0, 2)], until=9.0)
     assert found.ramps == ((0.0, 1.5), (0.5, 1.0))
 
@@ -49,14 +50,14 @@ def test_a_reply_that_is_never_complete_ages_until_the_end() -> None:
 
 
 def test_a_percentile_is_over_time() -> None:
-    """Of one ramp from 0 to 10 in 10 s, 95 % of the time is spent below 9.5."""
+    """For one ramp from 0 to 10 in 10 s, 95 % of the time is spent below 9.5."""
     found = age.aged((0.0,), [Sight(10.0, 1)], until=10.0)
     assert age.percentile([found], 0.95) == pytest.approx(9.5, abs=1e-3)
     assert age.percentile([found, found], 0.5) == pytest.approx(5.0, abs=1e-3)
 
 
 def test_requests_are_counted_by_kind_with_their_429s() -> None:
-    """Discord's routes get words, Slack's methods keep their names."""
+    """Discord's routes get a word that we chose; Slack's methods keep their names."""
     asked = [
         {"method": "POST", "path": "/api/v10/channels/1/messages", "status": 200},
         {"method": "PATCH", "path": "/api/v10/channels/1/messages/2", "status": 429},

@@ -1,4 +1,5 @@
-"""The bound against brute force: no schedule in small worlds beats it, and the best come close."""
+"""The bound compared with brute force: no schedule in small worlds beats it, and the best come
+close."""
 
 from __future__ import annotations
 
@@ -13,11 +14,11 @@ from tests.bench.age import Sight, aged
 from tests.bench.bound import INF, Reply
 
 STEP = 0.125
-SLOTS = 16  # moments at which a request can be sent, each a step after the other
+SLOTS = 16  # moments at which a request can be sent, one step apart
 
 
 def fits(sent: Iterable[float], count: int, seconds: float) -> bool:
-    """Whether a window that begins with its first request lets all of these pass."""
+    """Whether a window that begins with its first request allows all of these."""
     begun, used = -INF, 0
     for at in sent:
         if at >= begun + seconds:
@@ -41,7 +42,7 @@ def schedules(
 
 
 def shown(reply: Reply, sent: Sequence[float], half_trip: float) -> Iterator[Sight]:
-    """Each request shows all that was written, as far as its page goes."""
+    """How much each request shows: all that was written, as far as its page goes."""
     borders = [*reply.borders, len(reply.written)]
     page, there = 0, 0
     for at in sent:
@@ -53,7 +54,7 @@ def shown(reply: Reply, sent: Sequence[float], half_trip: float) -> Iterator[Sig
 
 
 def written(seed: int, count: int = 12, gap: float = STEP) -> tuple[float, ...]:
-    """Chunks on the grid, so that brute force can send right when one is there."""
+    """Chunks on the grid, so that brute force can send a request at the moment of each."""
     dice = random.Random(seed)
     times = itertools.accumulate(gap * dice.choice((0, 1, 1, 2)) for _ in range(count - 1))
     return (0.0, *(min(at, STEP * (SLOTS - 4)) for at in times))
@@ -65,7 +66,8 @@ def written(seed: int, count: int = 12, gap: float = STEP) -> tuple[float, ...]:
 def test_without_windows_the_least_age_is_exact(
     seed: int, half_trip: float, borders: tuple[int, ...]
 ) -> None:
-    """With the last request sent immediately, every count's bound is brute force's best."""
+    """When the last request is sent immediately, the bound for every count equals brute force's
+    best."""
     reply = Reply(written(seed), borders)
     found = bound.least_ages(reply, 3, half_trip=half_trip)
     best = [INF] * 4
@@ -82,7 +84,8 @@ def test_without_windows_the_least_age_is_exact(
 def test_no_schedule_in_a_channels_windows_beats_the_bound(
     seed: int, count: int, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Brute force over all schedules that the window lets pass is never below it, and near it."""
+    """Brute force over all schedules that the window allows comes near the bound, but never below
+    it."""
     monkeypatch.setattr(bound, "DISCORD_CHANNEL", (count, seconds))
     monkeypatch.setattr(bound, "FIRST_STEP", STEP)
     reply = Reply(written(seed))
@@ -96,7 +99,7 @@ def test_no_schedule_in_a_channels_windows_beats_the_bound(
 
 @pytest.mark.parametrize("seed", range(4))
 def test_no_schedules_of_two_replies_beat_the_bound_of_their_shared_budget(seed: int) -> None:
-    """Brute force over pairs of schedules; the dual is near them."""
+    """Brute force over pairs of schedules; the dual is close to it."""
     one, other = Reply(written(seed)), Reply(written(seed + 100))
     budget = 4
     tables = [bound.least_ages(reply, 4) for reply in (one, other)]
@@ -117,7 +120,7 @@ def _best_by_count(reply: Reply) -> list[float]:
 def test_the_global_windows_bound_holds_for_pairs_of_schedules(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two replies, two requests in a half second altogether: brute force with the real window."""
+    """Two replies, with two requests per half second in total: brute force with the real window."""
     monkeypatch.setattr(bound, "DISCORD_CHANNEL", (2, 0.5))
     monkeypatch.setattr(bound, "DISCORD_GLOBAL", (1, 0.5))
     replies = [Reply(written(seed, count=8)) for seed in (1, 2)]
@@ -132,7 +135,7 @@ def test_the_global_windows_bound_holds_for_pairs_of_schedules(
 def test_a_schedule_of_bursts_keeps_the_global_window_and_is_near_the_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """21 replies of 20 s at ten requests a second: the truth is between the two figures."""
+    """21 replies of 20 s at ten requests a second: the truth lies between the two figures."""
     monkeypatch.setattr(bound, "DISCORD_GLOBAL", (10, 1.0))
     monkeypatch.setattr(reachable, "DISCORD_GLOBAL", (10, 1.0))
     replies = [Reply(tuple(n / 10 + shift / 100 for n in range(200))) for shift in range(21)]
@@ -154,7 +157,7 @@ def test_a_slack_workspaces_edits_are_divided(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_native_streams_lower_the_bound_by_what_they_add(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one stream of one append, one reply shows itself as if it had two requests more."""
+    """With one stream of one append, one reply shows as much as if it had two more requests."""
     monkeypatch.setattr(bound, "SLACK_UPDATES", 1)
     monkeypatch.setattr(bound, "SLACK_STREAMS", 1)
     monkeypatch.setattr(bound, "SLACK_APPENDS", 1)
@@ -166,7 +169,7 @@ def test_native_streams_lower_the_bound_by_what_they_add(monkeypatch: pytest.Mon
 
 
 def test_an_even_pace_is_near_the_bound() -> None:
-    """800 chunks at 40/s in a channel of 5 per 5 s: an even second has 1.05 times the bound."""
+    """800 chunks at 40/s in a channel of 5 per 5 s: pacing evenly costs 1.05 times the bound."""
     reply = Reply(tuple(n / 40 for n in range(800)))
     paced = [Sight(float(n), min(800, 40 * n + 1)) for n in range(21)]
     even = aged(reply.written, paced, INF).mean
@@ -175,7 +178,7 @@ def test_an_even_pace_is_near_the_bound() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_no_schedule_beats_the_bound_for_traces(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A post and one edit a minute: brute force is never below the bound, and near it."""
+    """A post and one edit a minute: brute force comes near the bound, but never below it."""
     monkeypatch.setattr(trace_bound, "COUNTS", {"edit": 1})
     reply = Reply(written(seed))
     found = trace_bound.slack([reply], native=False) * reply.written[-1]

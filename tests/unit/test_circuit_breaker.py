@@ -41,7 +41,7 @@ def breaker(clock: ManualClock) -> CircuitBreaker:
 
 
 def fail(breaker: CircuitBreaker, error: ModelError | None = None, times: int = 1) -> None:
-    """Requests that the breaker lets through and that fail."""
+    """Make requests that the breaker lets through and that then fail."""
     for _ in range(times):
         failure = error or Overloaded("503")
         with pytest.raises(type(failure)) as caught, breaker.call():
@@ -62,7 +62,7 @@ def answer(breaker: CircuitBreaker) -> None:
 
 
 def is_open(breaker: CircuitBreaker) -> bool:
-    """Whether the breaker rejects a request; one that it lets through is abandoned."""
+    """Whether the breaker rejects a request; a request that it lets through is abandoned."""
     try:
         with breaker.call():
             raise GeneratorExit
@@ -232,9 +232,9 @@ def test_retry_after_of_an_overloaded_server_is_honored(
     answer(breaker)
 
 
-# ── what does not count, or counts once ───────────────────────────────────────────────────────
+# ── failures that do not count, or count once ─────────────────────────────────────────────────
 def test_concurrent_failures_count_once(breaker: CircuitBreaker) -> None:
-    """One server restart cuts ten answers."""
+    """One server restart cuts off ten answers."""
     for _ in range(FAILURE_THRESHOLD - 1):
         calls = [breaker.call() for _ in range(10)]
         for call in calls:
@@ -281,7 +281,7 @@ def test_a_loading_model_does_not_open_the_breaker(breaker: CircuitBreaker) -> N
 async def test_the_state_says_whether_requests_are_rejected(
     breaker: CircuitBreaker, clock: ManualClock
 ) -> None:
-    """After a Retry-After no test is needed; after failures in a row one request alone tests."""
+    """After a Retry-After no test is needed; after consecutive failures, a single request tests."""
     states = [breaker.state]
     fail(breaker, RateLimited("429", retry_after=9.0))
     states.append(breaker.state)

@@ -31,7 +31,8 @@ def test_any_list_of_models_fits_a_discord_message(
 
 
 def test_the_refusal_of_the_api_is_short() -> None:
-    """However many models a server offers, and however long and strange their names are."""
+    """It stays short however many models a server offers, and however long and strange their names
+    are."""
     text = http_texts.model_not_offered([f"{n}{HOSTILE}" for n in range(500)])
     assert len(text) < 2_500 and text.isprintable()
     assert text.endswith("and 480 more that GET /models lists")
@@ -39,7 +40,7 @@ def test_the_refusal_of_the_api_is_short() -> None:
 
 @pytest.mark.parametrize("providers", [1, 3, 40, 10_000])
 def test_thousands_of_models_are_grouped_and_counted(providers: int) -> None:
-    """Every provider that is listed shows at least one name, and the hint says how to search."""
+    """Every listed provider shows at least one name, and the hint explains how to search."""
     names = [f"provider{n % providers}/model-{n}" for n in range(10_000)]
     text = command_texts.models_offered(None, "echo", "echo", names)
     assert 500 < len(text) <= DISCORD
@@ -56,7 +57,7 @@ def test_a_few_models_are_listed_one_a_line() -> None:
 
 
 def test_names_are_plain_text() -> None:
-    """No markup, mention, line break or control character of a name takes effect."""
+    """No markup, mention, line break or control character in a name takes effect."""
     shown = command_texts.name(HOSTILE)
     assert shown.count("`") == 2
     assert "\n" not in shown
@@ -104,7 +105,7 @@ def test_a_full_context_leaves_nothing_free() -> None:
 
 @given(st.lists(st.integers(0, 10**7), min_size=1, max_size=5))
 def test_percentages_add_up(amounts: list[int]) -> None:
-    """Nothing that is there has 0 %, and nothing is more than 5 points off."""
+    """No part that exists shows 0 %, and none is more than 5 points off."""
     percents = command_texts.percentages(amounts)
     total = sum(amounts)
     assert sum(percents) == (100 if total else 0)

@@ -1,4 +1,4 @@
-"""When the oldest messages are summarized, which ones, and what ends it."""
+"""When the oldest messages are summarized, which ones, and what stops a summary."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_a_window_with_room_is_left_alone() -> None:
 
 
 async def test_the_oldest_messages_of_an_almost_full_window_are_summarized_ahead() -> None:
-    """The window then begins behind them, with a question, and is at most `KEPT` full."""
+    """The window then begins after them, with a question, and is at most `KEPT` full."""
     memory, model = full_memory(), Summarizer()
     await end_turn(compactor_of(memory, model), memory, budget=BUDGET)
     state = memory.state
@@ -63,7 +63,7 @@ async def test_the_oldest_messages_of_an_almost_full_window_are_summarized_ahead
 
 
 async def test_one_call_a_turn_catches_up_in_order_and_keeps_the_earlier_notes() -> None:
-    """Messages that left the window without a summary are covered from the oldest one on."""
+    """Messages that left the window without a summary are covered, beginning with the oldest."""
     memory, model = Memory(), Summarizer()
     for number in range(8):
         memory.say(f"FACT {number}")
@@ -92,13 +92,13 @@ async def test_the_cost_of_catching_up_does_not_grow_with_the_history() -> None:
 
 
 async def test_the_newest_turn_is_never_summarized() -> None:
-    """Even if it fills the window: people edit and retry it."""
+    """It is left out even if it fills the window, because people edit and retry it."""
     memory, model = Memory(), Summarizer()
     memory.converse(3, size=30)
     memory.say("FACT: " + "long " * 1_500)
     memory.say("Yes.", author=None)
     await end_turn(compactor_of(memory, model), memory, budget=BUDGET)
-    assert model.requests == []  # the window shortens it, and keeps what is older
+    assert model.requests == []  # the window shortens it, and keeps older messages
     memory.converse(20, size=60)
     memory.say("FACT: " + "long " * 1_500)
     memory.say("Yes.", author=None)
@@ -206,7 +206,7 @@ async def test_a_model_that_hangs_is_given_up() -> None:
 
 
 async def test_a_summary_that_loses_most_of_the_earlier_one_is_useless() -> None:
-    """A refusal inside the notes must not replace what was known."""
+    """A refusal inside the notes must not replace the earlier notes."""
     memory, model = full_memory(), Summarizer()
     model.answer = lambda _: "<notes>" + "fact " * 40 + "</notes>"
     compactor = compactor_of(memory, model)
@@ -219,7 +219,7 @@ async def test_a_summary_that_loses_most_of_the_earlier_one_is_useless() -> None
     assert len(model.requests) == 2 and memory.state == first
 
 
-async def test_failures_in_a_row_pause_for_ever_more_turns_and_a_success_ends_that() -> None:
+async def test_each_further_failure_pauses_longer_and_a_success_ends_the_pause() -> None:
     """The second call comes after two turns without one, the third after four."""
     memory, model = full_memory(), Summarizer(answer=lambda _: "")
     compactor = compactor_of(memory, model)
@@ -229,7 +229,7 @@ async def test_failures_in_a_row_pause_for_ever_more_turns_and_a_success_ends_th
         await end_turn(compactor, memory, budget=BUDGET)
         calls += [turn] * (len(model.requests) - before)
     assert calls == [0, 3, 8, 17, 34]
-    other = Summarizer(name="other")  # of another model nothing is known
+    other = Summarizer(name="other")  # nothing is known about another model
     compactor._summarizer = lambda *_: other
     await end_turn(compactor, memory, budget=BUDGET)
     assert memory.state.summary is not None
@@ -346,7 +346,8 @@ async def test_a_shutdown_cancels_summaries_and_begins_no_more() -> None:
 
 
 async def test_a_summary_counts_for_its_channel_and_needs_room_in_its_budgets() -> None:
-    """No person asked for it, so it is in no person's budget; a spent budget costs one summary."""
+    """No person asked for it, so it counts against no person's budget; a spent budget skips one
+    summary."""
     spenders: list[Spender] = []
     budget = Budget(name="b", scope=BudgetScope.CHANNEL, period=Period.DAY, tokens=1)
     line = BudgetLine(budget, "a", PeriodSpan("2026-11-30", 0.0))

@@ -271,7 +271,8 @@ NO_KEY = (
 def test_a_mistake_is_reported_with_its_line_and_no_secret(
     tmp_path: Path, toml: str | bytes, problem: str
 ) -> None:
-    """Nothing else is reported, and the file's problem does not stop commands without models."""
+    """Nothing else is reported, and a problem in the file does not stop commands that need no
+    models."""
     settings = settings_with(tmp_path, toml)
     assert problems_of(tmp_path, toml) == [problem]
     assert [sentence for _, sentence in settings.file.problems] == [problem]
@@ -279,7 +280,7 @@ def test_a_mistake_is_reported_with_its_line_and_no_secret(
 
 
 def test_all_problems_are_reported_together(tmp_path: Path) -> None:
-    """Also unknown providers and missing variables, which do not concern the file alone."""
+    """This includes unknown providers and missing variables, which involve more than the file."""
     toml = """\
 llm = ["ollama/llama3.1", "nonsense", "grok/grok-4", "azure/gpt-5"]
 choices = ["mistrall/small", "broken/x"]
@@ -331,7 +332,7 @@ def test_problems_of_both_files_are_one_error(tmp_path: Path) -> None:
 
 
 def test_a_file_with_thousands_of_mistakes_is_reported_briefly(tmp_path: Path) -> None:
-    """The first ones by line; one sentence never lists thousands of names."""
+    """The first ones, by line; no sentence lists thousands of names."""
     found = problems_of(tmp_path, "".join(f"a{n} = 1\n" for n in range(5_000)))
     assert len(found) == 51
     assert found[0].startswith("line 1: a0 is not") and found[49].startswith("line 50: ")
@@ -343,7 +344,7 @@ def test_a_file_with_thousands_of_mistakes_is_reported_briefly(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", [".env", "threadline.toml"])
-def test_what_is_not_a_file_is_refused_with_advice(tmp_path: Path, name: str) -> None:
+def test_a_path_that_is_no_file_is_refused_with_advice(tmp_path: Path, name: str) -> None:
     """Opening a pipe would wait for its writer."""
     path = tmp_path / name
     for make, advice in (
@@ -364,7 +365,7 @@ def test_the_path_of_the_file_may_be_nonsense() -> None:
         resolve(load({"THREADLINE_CONFIG": "a\0b"}, None))
 
 
-# Values and keys that are nearly right, to reach beyond the first check.
+# Values and keys that are nearly right, to get past the first check.
 _NEAR = ["env:NAME", "openai/gpt-5", "ollama/*", "echo", "https://x.test/v1", "none"]
 _KEYS = [
     *Contents.model_fields,
@@ -381,7 +382,7 @@ _TOML_VALUES = st.recursive(
 
 
 def to_toml(value: Any) -> str:
-    """The value as TOML; text in the escapes that JSON shares with it."""
+    """The value as TOML; text uses the escapes that JSON has in common with it."""
     if isinstance(value, dict):
         return (
             "{" + ", ".join(f"{_quote(key)} = {to_toml(each)}" for key, each in value.items()) + "}"
@@ -406,7 +407,7 @@ def _quote(text: str) -> str:
 def test_any_toml_is_taken_or_refused_with_sentences(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
 ) -> None:
-    """Nothing but a SettingsError, each with a line, and each problem on one line."""
+    """Only a SettingsError is raised, with a line for each problem and each problem on one line."""
     toml = "".join(f"{name} = {to_toml(value)}\n" for name, value in values.items())
     tomllib.loads(toml)
     path = tmp_path_factory.mktemp("toml") / "threadline.toml"
@@ -432,7 +433,7 @@ def test_any_bytes_are_taken_or_refused(
 
 # ── the example ───────────────────────────────────────────────────────────────────────────────
 def all_keys(schema: type[BaseModel]) -> set[str]:
-    """Every key that the file may have, at any depth."""
+    """Every key that the file may contain, at any depth."""
     found: set[str] = set()
     paths: list[tuple[str, ...]] = [()]
     while paths:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 def config(
     environ: dict[str, str], toml: str = "", dotenv: str = "", folder: Path | None = None
 ) -> ModelsConfig:
-    """The configuration of an environment and two files."""
+    """The configuration from an environment and two files."""
     if folder is None:
         assert not toml and not dotenv
         return resolve(load(environ, None))
@@ -79,7 +79,8 @@ def test_the_example_shows_eight_providers_in_one_step_each() -> None:
 
 
 def test_keys_of_presets_are_known_and_secret(tmp_path: Path) -> None:
-    """A key in `.env` is no misspelled setting; no key reaches the log, used or not."""
+    """A key in `.env` is not taken for a misspelled setting; no key reaches the log, used or
+    not."""
     (tmp_path / "threadline.toml").write_text(
         "[providers.x]\nkind = 'openai'\nkey = 'env:MY_KEY'\nheaders = { X-Auth = 'env:MY_AUTH' }"
     )
@@ -92,7 +93,7 @@ def test_keys_of_presets_are_known_and_secret(tmp_path: Path) -> None:
     assert {"Bearer secret-token", "secret-token"} <= set(secrets)
 
 
-# ── the settings from before ──────────────────────────────────────────────────────────────────
+# ── the older settings ────────────────────────────────────────────────────────────────────────
 def test_the_old_names_and_settings_mean_the_same_providers() -> None:
     environ = {
         "LLM": "openai:gpt-5, huggingface:org/m:fastest, openai/gpt-5",
@@ -155,7 +156,7 @@ FACTS = ModelFacts(
 
 
 def test_the_file_describes_servers_and_models(tmp_path: Path) -> None:
-    """Its variables come from the environment, else from `.env`; unused providers need none."""
+    """Variables come from the environment or else from `.env`; unused providers need none."""
     environ = {"WORK_KEY": "work-key", "OPENAI_API_KEY": "k"}
     found = config(environ, TOML, "AZURE_KEY=azure-key\nWORK_KEY=no\n", folder=tmp_path)
     assert found.chain == ("ollama/llama3.1", "azure/gpt-5")
@@ -176,7 +177,7 @@ def test_the_file_describes_servers_and_models(tmp_path: Path) -> None:
 
 
 def test_facts_hold_for_both_spellings_of_a_model(tmp_path: Path) -> None:
-    """A context that is not stated is not configured."""
+    """A context window that is not stated is not configured."""
     found = config(
         {"OPENAI_API_KEY": "k", "AZURE_KEY": "a", "WORK_KEY": "w"}, TOML, folder=tmp_path
     )
@@ -232,13 +233,13 @@ def test_a_key_that_no_header_can_carry_is_refused_without_repeating_it(
     ],
 )  # fmt: skip
 def test_an_incomplete_provider_is_refused(tmp_path: Path, table: str, problem: str) -> None:
-    """Once, however many models use it."""
+    """It is reported once, however many models use it."""
     with pytest.raises(SettingsError) as caught:
         config({}, f"llm = ['x/a', 'x/b']\n[providers.x]\n{table}", folder=tmp_path)
     assert caught.value.problems == ((str(tmp_path / "threadline.toml"), problem),)
 
 
-def test_what_cannot_be_used_is_left_out_for_the_checks(tmp_path: Path) -> None:
+def test_unusable_models_are_left_out_for_the_checks(tmp_path: Path) -> None:
     """`doctor` reports the problems, and tries the other models."""
     (tmp_path / "threadline.toml").write_text("[providers.bad]\nkind = 'x'\n")
     environ = {"LLM": "groq/a,ollama/b,nowhere/c,bad/d", "MODELS": "echo,groq/e"}
@@ -266,7 +267,7 @@ def test_a_model_in_the_file_is_enough_for_a_platform(tmp_path: Path) -> None:
     (tmp_path / "threadline.toml").write_text("choices = ['ollama/m']")
     with pytest.raises(SettingsError, match="LLM: set a model"):
         require_consistent(load({"DISCORD_TOKEN": "t"}, tmp_path / ".env"))
-    # A file that cannot be read may have the line: one problem is enough.
+    # An unreadable file may contain the line, so one problem is enough.
     (tmp_path / "threadline.toml").write_text("llm = ['ollama/m")
     require_consistent(load({"DISCORD_TOKEN": "t"}, tmp_path / ".env"))
 

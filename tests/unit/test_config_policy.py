@@ -145,7 +145,7 @@ def test_mistakes_have_lines_and_advice(tmp_path: Path) -> None:
 
 
 def test_all_mistakes_are_reported_together(tmp_path: Path) -> None:
-    """Each with the line of its rule, although a wrong rule stands before."""
+    """Each is reported with its rule's line, even after another wrong rule."""
     toml = """
         [[rules]]
         where = "nowhere"

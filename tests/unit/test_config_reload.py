@@ -65,7 +65,7 @@ async def call(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 class Bench:
-    """A folder with the files, and a watcher whose looks the test makes."""
+    """A folder with the files, and a watcher whose checks the test triggers."""
 
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
         self.toml, self.dotenv = folder / "threadline.toml", folder / ".env"
@@ -83,7 +83,7 @@ class Bench:
         os.utime(path, ns=(self._written * 10**9, self._written * 10**9))
 
     def replace(self, text: str) -> None:
-        """Write another file and rename it, as most editors do."""
+        """Write a new file and rename it, as most editors do."""
         other = self.toml.with_suffix(".new")
         self.write(text, other)
         other.replace(self.toml)
@@ -112,7 +112,7 @@ class Bench:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[ConfigWatcher]:
-        """The watcher runs on the manual clock, and has looked at the unchanged files."""
+        """A watcher that runs on the manual clock and has checked the unchanged files."""
         watcher = self.watcher()
         running = asyncio.create_task(watcher.run())
         await self.pass_looks(2)
@@ -157,7 +157,7 @@ def kept(why: str) -> list[str]:
 async def test_a_saved_change_is_in_effect_after_two_looks(
     bench: Bench, events: list[EventDict], save: Callable[[Bench, str], None]
 ) -> None:
-    """The first look only sees that the file changes."""
+    """The first check only notices that the file is changing."""
     async with bench.watching():
         save(bench, SECOND)
         await bench.pass_looks(1)
@@ -206,7 +206,7 @@ async def test_keys_and_models_of_dotenv_are_read_again(bench: Bench) -> None:
 
 
 async def test_a_request_reads_the_files_at_the_next_look(bench: Bench) -> None:
-    """For file systems whose times do not change."""
+    """This is for file systems that do not update modification times."""
     async with bench.watching() as watcher:
         found = bench.toml.stat()
         bench.toml.write_text(FIRST.replace("first", "other"))
@@ -222,7 +222,8 @@ async def test_a_request_reads_the_files_at_the_next_look(bench: Bench) -> None:
 async def test_a_wrong_file_is_reported_once_and_changes_nothing(
     bench: Bench, events: list[EventDict]
 ) -> None:
-    """Also if it is saved again with the same mistake; /healthz says so without details."""
+    """It is not reported again if saved with the same mistake; /healthz reports it without
+    details."""
     why = f"{bench.toml}: line 2: modles is not a setting: did you mean models?"
     async with bench.watching() as watcher:
         for comment in ("", "# saved again\n"):
@@ -257,7 +258,7 @@ async def test_a_missing_key_is_a_mistake_until_dotenv_has_it(
 
 
 async def test_a_platform_keeps_its_model(bench: Bench, events: list[EventDict]) -> None:
-    """Without LLM, echo would answer everyone: the next start would refuse that, too."""
+    """Without LLM, echo would answer everyone; the next start would refuse that too."""
     bench.environ["DISCORD_TOKEN"] = "t" * 20
     async with bench.watching():
         bench.write("choices = ['echo']\n")
@@ -295,7 +296,7 @@ async def test_a_mistake_in_a_file_that_dotenv_names_newly_can_be_corrected(
 
 
 async def test_the_file_may_move(bench: Bench, events: list[EventDict]) -> None:
-    """A file that the settings no longer name is not missing."""
+    """A file that the settings no longer name does not count as missing."""
     other = bench.toml.with_name("other.toml")
     async with bench.watching():
         bench.write(SECOND, other)
@@ -322,7 +323,7 @@ async def test_a_folder_in_place_of_a_file_changes_nothing(
 
 # ── files that are being saved ────────────────────────────────────────────────────────────────
 async def test_a_file_is_not_read_while_it_grows(bench: Bench, events: list[EventDict]) -> None:
-    """Its beginning may be right, and mean something else."""
+    """The beginning of a file may be valid, but mean something else."""
     async with bench.watching():
         text = 'llm = ["ollama/second"]\nchoices = ["ollama/a", "ollama/b"]\nmodles'
         for end in range(5, len(text), 7):
@@ -337,7 +338,7 @@ async def test_a_file_is_not_read_while_it_grows(bench: Bench, events: list[Even
 async def test_an_emptied_or_deleted_file_changes_nothing(
     bench: Bench, events: list[EventDict], path: str
 ) -> None:
-    """However long it takes: only a restart runs without it."""
+    """No matter how long the file is gone: only a restart runs without it."""
     texts = {"toml": FIRST, "dotenv": "MODELS=ollama/x\n"}
     bench.write(texts["dotenv"], bench.dotenv)
     file: Path = getattr(bench, path)
@@ -371,7 +372,8 @@ WITH_PROMPT = FIRST + "[[rules]]\nwhere = 'web'\nprompt = 'ops.md'\n"
 
 
 async def test_a_changed_prompt_is_a_change(bench: Bench, events: list[EventDict]) -> None:
-    """A prompt that disappears keeps the old one; its file may go with the rule."""
+    """If a prompt disappears, the old one is kept; its file may disappear together with its
+    rule."""
     prompt = bench.toml.with_name("ops.md")
     bench.write("One.", prompt)
     bench.write(WITH_PROMPT)

@@ -66,7 +66,7 @@ def test_the_oldest_messages_are_dropped() -> None:
 
 
 def test_a_question_beyond_the_budget_keeps_its_beginning_and_its_end() -> None:
-    """The model learns how much is missing, and people that something is."""
+    """The model learns how much is missing, and people learn that something is."""
     messages = conversation("old", "older", "begin" + "q" * 9_000 + "end")
     window = window_over(messages, budget=256, questions={3})
     system, question = window.messages()
@@ -79,7 +79,7 @@ def test_a_question_beyond_the_budget_keeps_its_beginning_and_its_end() -> None:
 
 
 def test_of_many_questions_the_newest_that_fit_are_complete() -> None:
-    """A note tells the model how many are left out."""
+    """A note tells the model how many were left out."""
     messages = [
         Message(role=Role.USER, content=f"{n}" + "x" * 64_000, author=ANN, index=n, id=n + 1)
         for n in range(100)
@@ -155,7 +155,8 @@ def test_token_estimates_are_not_too_low() -> None:
 
 @given(st.lists(st.text(max_size=200), max_size=30), st.integers(0, 2_000))
 def test_kept_messages_fit_the_budget_and_have_no_gaps(texts: list[str], budget: int) -> None:
-    """The kept messages are consecutive up to the newest; only questions may exceed the budget."""
+    """The kept messages are consecutive up to the newest, and only questions may exceed the
+    budget."""
     messages = conversation(*texts)
     questions = {len(messages)} if messages else set()
     window = window_over(messages, budget=budget, questions=questions, system="")
@@ -180,7 +181,7 @@ def assert_strict(messages: Sequence[Message]) -> None:
 def test_the_strictest_template_accepts_any_history(
     said: list[tuple[Role, str]], budget: int, system: str
 ) -> None:
-    """Roles alternate, the user is first and last, and no message is empty: also with consecutive
+    """Roles alternate, the user is first and last, and no message is empty, even with consecutive
     questions, deleted questions, system messages in the middle, and mentions without text."""
     messages = [
         Message(role=role, content=text, author=ANN if n % 3 else BEN, index=n, id=n + 1)
@@ -251,7 +252,8 @@ def system_of(prompt: str, *messages: Message) -> str:
 
 
 def test_the_date_ends_the_system_message() -> None:
-    """Also after a program's system messages; without a system prompt there is no date."""
+    """This holds after a program's system messages too; without a system prompt there is no
+    date."""
     more = Message(Role.SYSTEM, "Answer in French.")
     assert system_of("Be kind.", more) == "Be kind.\n\nAnswer in French.\n\nToday is Sunday."
     assert system_of("Be kind.") == "Be kind.\n\nToday is Sunday."

@@ -1,4 +1,4 @@
-"""Budgets follow settings, facts and refusals, in this order."""
+"""Budgets follow from settings, facts and refusals, in this order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def model(name: str = "a", **facts: object) -> ScriptedModel:
 
 @dataclass
 class Case:
-    """A model's facts and the settings, with the budget that follows from them."""
+    """A model's facts and the settings, with the resulting budget."""
 
     budget: int
     facts: dict[str, object] = field(default_factory=dict)
@@ -68,7 +68,7 @@ def test_an_unknown_window_halves_the_request_and_teaches_nothing() -> None:
 
 
 def test_a_named_window_is_kept_for_the_model_that_refused() -> None:
-    """The server counted twice what we expected; a quarter is left for the answer."""
+    """The server counted twice what we expected; a quarter of the window is left for the answer."""
     budgets = ContextBudgets()
     error = ContextTooLong(window=8_000, asked=20_000)
     assert budgets.learn(model(), 10_000, error) == 3_000

@@ -21,7 +21,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
     ("status", "port", "code"), [(200, True, 0), (503, True, 1), (503, False, 0)]
 )
 def test_the_containers_health_check_asks_healthz(status: int, port: bool, code: int) -> None:
-    """It fails if /healthz does, and passes without a request if no port is configured."""
+    """It fails if /healthz does; if no port is configured, it passes without a request."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -67,7 +67,8 @@ def test_the_unit_is_hardened() -> None:
 
 
 def test_the_control_socket_is_where_the_bot_may_write() -> None:
-    """Also with PostgreSQL, whose default is the working folder: it is read-only in both."""
+    """This holds with PostgreSQL too, where the default is the working folder, which is read-only
+    in both."""
     unit = (ROOT / "deploy" / "systemd" / "threadline.service").read_text()
     for text, folder in ((DOCKERFILE, "/tmp"), (unit, "/run/threadline")):
         (socket,) = re.findall(r"CONTROL_SOCKET=(\S+)", text)

@@ -22,7 +22,7 @@ COMPOSE: Any = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
 NAMES = {name.upper() for name in Settings.model_fields} | KEY_VARIABLES
 DRAIN_SECONDS = Settings.model_fields["drain_seconds"].default
 PROBES = {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"}
-"""An outage of a platform ends no process, and neither does it keep one from starting."""
+"""An outage of a platform neither ends a process nor prevents one from starting."""
 
 HARDENED = {
     "allowPrivilegeEscalation": False,
@@ -124,7 +124,7 @@ def test_the_writable_folders_are_volumes() -> None:
 
 
 def test_all_processes_have_the_same_readable_configuration(tmp_path: Path) -> None:
-    """Each file is valid as it is, and mounted where THREADLINE_CONFIG says."""
+    """Each file is valid on its own, and mounted where THREADLINE_CONFIG says."""
     variables = {each["name"]: each["value"] for each in container()["env"] if "value" in each}
     in_compose = dict(env_lines("bot.env.example"))
     assert variables["THREADLINE_CONFIG"] == in_compose["THREADLINE_CONFIG"]
@@ -149,7 +149,8 @@ def test_every_variable_is_a_setting() -> None:
 
 @pytest.mark.parametrize("platform", ["DISCORD", "SLACK"])
 def test_the_settings_are_consistent(platform: str) -> None:
-    """As they are once filled in, for each platform alone; the port is open to other containers."""
+    """Each platform's settings are tried alone, once filled in; the port is open to other
+    containers."""
     compose = dict(env_lines("bot.env.example"))
     kubernetes = one("Secret")["stringData"] | {e["name"]: e["value"] for e in container()["env"]}
     for environ in (compose, kubernetes):
@@ -167,7 +168,7 @@ CHAT_TOKENS = ("DISCORD_TOKEN", "BOT_TOKEN", "APP_TOKEN")
 
 # ── Compose ───────────────────────────────────────────────────────────────────────────────────
 def test_compose_uses_known_fields_of_the_right_types() -> None:
-    """A part of the Compose specification: what the file uses."""
+    """Checks the part of the Compose specification that the file uses."""
     assert COMPOSE.keys() == {"name", "services", "volumes"}
     for service in COMPOSE["services"].values():
         for name, value in service.items():

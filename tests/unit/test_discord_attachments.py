@@ -107,7 +107,7 @@ def test_a_name_is_one_line_with_its_ending(fields: dict[str, Any], name: str) -
 
 
 def test_a_pasted_text_is_recognized() -> None:
-    """As Discord's client names it; reports also show it without a type."""
+    """It is named as by Discord's client; according to reports, it may lack a type."""
     assert one(filename="message.txt", content_type="text/plain; charset=utf-8").is_paste
     assert one(filename="message.txt", content_type=None).is_paste
     assert not one(filename="message.txt", content_type="image/png").is_paste
@@ -130,14 +130,14 @@ def test_a_voice_message_is_recognized(fields: dict[str, Any]) -> None:
 
 
 def test_only_videos_are_known_to_be_unreadable() -> None:
-    """A TypeScript file has the type of a video stream; a wrong type is found out later."""
+    """A TypeScript file has the type of a video stream; a wrong type is noticed later."""
     assert one(content_type="video/mp4").omission is Omission.UNSUPPORTED
     for kind in ("video/mp2t", "application/zip", "application/octet-stream", None):
         assert one(content_type=kind).omission is None
 
 
 def test_flags_of_a_file_change_nothing() -> None:
-    """A clip, a thumbnail, a remix, a spoiler, an animation; and an ephemeral file."""
+    """The file is a clip, a thumbnail, a remix, a spoiler, an animation, or ephemeral."""
     for flags in (0, 1, 2, 4, 8, 32, 1 << 20, None, "x"):
         assert one(flags=flags, ephemeral=True) == one()
 

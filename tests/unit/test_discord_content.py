@@ -1,4 +1,4 @@
-"""Everything a Discord message shows becomes labelled and bounded text for the model."""
+"""Everything shown in a Discord message becomes labelled and bounded text for the model."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ async def test_nested_components_are_bounded(client: OfflineClient) -> None:
     assert content.component_text({"components": [deep]}, str).count("x") <= 200
 
 
-# ── what is asked about ───────────────────────────────────────────────────────────────────────
+# ── the message in question ───────────────────────────────────────────────────────────────────
 def reply_in(channel: int, author: dict[str, Any], content: str, **fields: Any) -> dict[str, Any]:
     referenced = DISPATCHES["message_reply"][1]["referenced_message"]
     answered = {**referenced, "author": author, "content": content, "channel_id": str(channel)}
@@ -272,7 +272,7 @@ def patterns() -> list[re.Pattern[str]]:
 
 @pytest.mark.parametrize("pattern", patterns(), ids=lambda pattern: pattern.pattern[:30])
 def test_patterns_are_linear(pattern: re.Pattern[str]) -> None:
-    """On long texts made of pairs of the literals in its pattern."""
+    """The patterns get long texts made of pairs of their literals."""
     found = dict.fromkeys(re.findall(r"\w+|[^\w\s\\]", pattern.pattern))
     own = [*list(found)[:12], " ", "\n"]
 

@@ -46,14 +46,14 @@ async def client() -> AsyncIterator[OfflineClient]:
 
 
 def parse(client: OfflineClient, **fields: Any) -> discord.Message:
-    """The message in a payload with these fields."""
+    """The message from a payload with these fields."""
     [(_, (found, *_))] = client.feed("MESSAGE_CREATE", message(**fields))
     assert isinstance(found, discord.Message)
     return found
 
 
 def translate(client: OfflineClient, **fields: Any) -> Incoming | None:
-    """What a message becomes; None if it does not concern the bot."""
+    """The translated message; None if it does not concern the bot."""
     got = parse(client, **fields)
     context = channel_context(got.channel)
     if context is None or not is_from_person(got):

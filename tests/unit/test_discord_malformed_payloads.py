@@ -89,7 +89,7 @@ CHANGES_ITS_MEANING = {
     *("type", "webhook_id", "author.id", "author.bot", "mentions", "mentions.0", "mentions.0.id"),
     *("channel_id", "guild_id", "all", "mention_everyone"),
 }
-NEXT_EVERY = 10  # changes of a message between two looks at the next one
+NEXT_EVERY = 10  # message changes between two checks of the next message
 
 
 @pytest.mark.parametrize("name", DISPATCHES)
@@ -109,7 +109,7 @@ async def test_a_malformed_event_raises_nothing_and_affects_no_other_message(
         if event == "MESSAGE_CREATE":
             assert got or dispatched[0][0] == "message_unreadable", change
         else:
-            begin(client)  # what it says of the guild stays until the next session
+            begin(client)  # what it says about the guild stays until the next session
         if event != "MESSAGE_CREATE" or number % NEXT_EVERY == 0:
             [(_, (after, *_))] = client.feed(*DISPATCHES["message_plain"])
             following = translate(after)
@@ -189,7 +189,8 @@ async def test_a_channel_is_fetched_whatever_fields_it_lacks(
 async def test_a_channel_of_an_unknown_type_is_fetched_again(
     client: OfflineClient, monkeypatch: pytest.MonkeyPatch, name: str, guild: int
 ) -> None:
-    """A thread taken for a channel would be another conversation. Type 3 is a group, 16 media."""
+    """A thread taken for a channel would become another conversation. Type 3 is a group, 16
+    media."""
     data, rest = {**DISPATCHES[name][1], "guild_id": str(guild)}, rest_of(client)
     answer: dict[str, Any] = {}
 

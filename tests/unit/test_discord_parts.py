@@ -31,7 +31,7 @@ from bot.domain.health import Verdict
 from bot.domain.inbox import Choice
 from tests.support.clock import ManualClock
 
-SNOWFLAKE = "18446744073709551615"  # the largest there can be
+SNOWFLAKE = "18446744073709551615"  # the largest possible
 
 
 # ── buttons ───────────────────────────────────────────────────────────────────────────────────
@@ -207,7 +207,7 @@ def test_a_route_has_the_scope_of_its_request(route: Route, scopes: tuple[str, .
 def test_a_429_blocks_everything_only_if_discord_says_so(
     headers: dict[str, str], data: Any, expected: bool
 ) -> None:
-    """Or if it bans the address."""
+    """Everything is also blocked if Discord bans the address."""
     assert http.is_global(answer(429, headers), data) is expected
 
 
@@ -228,7 +228,7 @@ class RecordingLimiter:
 
 
 async def test_invalid_requests_slow_down_long_before_a_ban() -> None:
-    """Shared limits do not count, nor do requests older than ten minutes."""
+    """Requests over shared limits do not count, and neither do requests older than ten minutes."""
     rate_limiter: Any = RecordingLimiter()
     clock = ManualClock()
     client = http.Http(
@@ -279,7 +279,7 @@ def test_a_missing_permission_is_named_with_its_purpose() -> None:
     assert found.verdict is Verdict.OK
 
 
-# ── what is used of discord.py beside its documented parts ────────────────────────────────────
+# ── undocumented parts of discord.py ──────────────────────────────────────────────────────────
 def test_the_private_members_of_discord_py_exist() -> None:
     """An upgrade that removes one fails here first: see `adapters.discord.state`."""
     for owner, names in state.PRIVATE.items():
@@ -291,7 +291,7 @@ def test_the_private_members_of_discord_py_exist() -> None:
 
 
 def test_discord_py_looks_up_the_guarded_parsers() -> None:
-    """`DiscordWebSocket` uses `state.parsers`; another way would bypass the guard."""
+    """`DiscordWebSocket` uses `state.parsers`; any other lookup would bypass the guard."""
     source = inspect.getsource(discord.gateway.DiscordWebSocket)
     assert "_discord_parsers = client._connection.parsers" in source
     assert "self._discord_parsers[event]" in source
@@ -317,7 +317,7 @@ def test_the_gateways_info_is_read_whatever_it_contains() -> None:
         assert not found.is_used_up
 
 
-def test_doctor_tells_of_shards_and_sessions() -> None:
+def test_doctor_reports_shards_and_sessions() -> None:
     info = session_starts.GatewayInfo(shards=4, total=1_000, remaining=900)
     assert [f.verdict for f in doctor.sessions_findings(info, None)] == [Verdict.OK, Verdict.OK]
     few = doctor.sessions_findings(info, 1)[1]

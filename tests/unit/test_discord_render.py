@@ -55,7 +55,7 @@ def test_inline_markup_has_discords_dialect(markdown: str, shown: str) -> None:
     ],
 )
 def test_plain_text_stays_plain_on_discord(markdown: str, shown: str) -> None:
-    """Discord reads more marks as markup than CommonMark does; URLs stay whole."""
+    """Discord treats more characters as markup than CommonMark does; URLs stay whole."""
     assert RENDERER.render(markdown) == shown
 
 
@@ -183,7 +183,7 @@ def test_code_is_verbatim() -> None:
 
 
 def pings(shown: str) -> list[str]:
-    """Mentions outside code and URLs, as Discord finds them: an escaped backtick opens no code."""
+    """The mentions outside code and URLs that Discord finds; an escaped backtick opens no code."""
     code = (
         r"```.*?```|(`+).*?[^`]\1(?!`)"  # the client's own: github.com/brussell98/discord-markdown
     )

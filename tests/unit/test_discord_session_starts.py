@@ -18,7 +18,7 @@ from tests.support.fake_cluster import FakeClusters
 
 
 class Discord(SessionStarts):
-    """Session starts whose answers about the sessions left the test gives."""
+    """The test sets Discord's responses about how many sessions are left."""
 
     def __init__(self, clock: ManualClock, cluster: Any, account: Account) -> None:
         rest = RestApi(rate_limiter=cast(RateLimiter, None), clock=clock)
@@ -40,7 +40,7 @@ class Discord(SessionStarts):
 
 
 class Account:
-    """What Discord counts."""
+    """Discord's own count."""
 
     def __init__(self, total: int = 1_000, max_concurrency: int = 1) -> None:
         self.total, self.max_concurrency, self.fails = total, max_concurrency, False
@@ -48,7 +48,7 @@ class Account:
 
 
 class Fleet:
-    """Processes that begin the sessions of their shards, each as soon as it may."""
+    """Processes that begin their shards' sessions, each as soon as it may."""
 
     def __init__(self, account: Account, processes: int) -> None:
         self.clock, self.account, clusters = ManualClock(), account, FakeClusters()
@@ -89,7 +89,7 @@ class Fleet:
 async def test_a_hundred_shards_of_four_processes_begin_in_turn(
     max_concurrency: int, minutes: float
 ) -> None:
-    """100,000 guilds: at most one session in five seconds for each max_concurrency bucket."""
+    """100,000 guilds: at most one session per five seconds in each max_concurrency bucket."""
     fleet = Fleet(Account(max_concurrency=max_concurrency), processes=4)
     fleet.begin(100)
     taken = await fleet.run(3_600.0)
@@ -101,7 +101,7 @@ async def test_a_hundred_shards_of_four_processes_begin_in_turn(
     await fleet.end()
 
 
-async def test_the_last_tenth_is_left_and_everyone_goes_on_after_the_reset() -> None:
+async def test_the_last_tenth_is_kept_and_everyone_continues_after_the_reset() -> None:
     fleet = Fleet(Account(total=40), processes=2)
     fleet.begin(60)
     await fleet.run(900.0)
@@ -132,7 +132,7 @@ async def test_without_an_answer_sessions_begin() -> None:
     await fleet.end()
 
 
-async def test_who_gives_up_waiting_leaves_the_bucket_to_others() -> None:
+async def test_a_waiter_that_gives_up_leaves_the_bucket_to_others() -> None:
     fleet = Fleet(Account(), processes=2)
     fleet.begin(3)
     await fleet.clock.advance(0.1)

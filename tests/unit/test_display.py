@@ -1,4 +1,5 @@
-"""A reply's parts: composed to one Markdown document, and our sentence found in it again."""
+"""The parts of a reply, composed into one Markdown document, and finding our sentence in it
+again."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ CONTENTS = st.sampled_from(["", "Yes.", "So _it_ ends:\n\n_emphasis_", "```py\nx
 def test_our_sentence_is_found_in_the_composed_reply(
     content: str, sentences: tuple[str, ...], shortened: bool
 ) -> None:
-    """Neither the model's emphasis nor the note about a shortened question is taken for it."""
+    """Neither emphasis by the model nor the note about a shortened question is mistaken for it."""
     notes = (*sentences, texts.SHORTENED) if shortened and content else sentences
     parts = ReplyParts(notice="Late.", reasoning="Hm.", content=content, sentences=notes)
     if not content and not sentences:
@@ -130,7 +131,7 @@ def assert_plain(reasoning: str) -> None:
 
 @pytest.mark.parametrize("nasty", NASTY)
 def test_a_quote_does_not_change_how_the_answer_below_renders(nasty: str) -> None:
-    """Neither do platform renderers let a fence or a list reach beyond the quote."""
+    """Platform renderers do not let a fence or a list reach beyond the quote either."""
     answer = "# Title\n\n- one\n- two\n\n```py\nx = 1\n```"
     for renderer in (DiscordRenderer(), SlackRenderer()):
         whole = renderer.render(f"{quote_reasoning(nasty)}\n\n{answer}")

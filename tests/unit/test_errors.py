@@ -1,4 +1,4 @@
-"""Errors carry the data that callers decide by: no caller parses a message or a class name."""
+"""Errors carry the data on which callers decide; no caller parses a message or a class name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slots are shared fairly between people, however many questions each of them asks."""
+"""Slots are shared fairly between people, however many questions each person asks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.clock import settle
 class Queue:
     """Turns that hold or wait for slots, and the order in which people got them.
 
-    A person is `name`, or `workspace/name`; `limits` are those of `SlotOwner`.
+    A person is `name` or `workspace/name`; `limits` are those of `SlotOwner`.
     """
 
     def __init__(self, running: int, queued: int = 1_000, **limits: int) -> None:
@@ -78,7 +78,7 @@ async def test_people_take_turns_at_a_single_slot() -> None:
 
 
 async def test_one_person_cannot_fill_the_queue() -> None:
-    """A flood is refused with a separate sentence before the queue is full."""
+    """A flood is refused, with a specific sentence, before the queue is full."""
     queue = Queue(2, queued=50)
     tasks = [queue.ask("ann") for _ in range(300)]
     tasks += [queue.ask("ben") for _ in range(300)]
@@ -94,7 +94,8 @@ async def test_one_person_cannot_fill_the_queue() -> None:
 
 
 async def test_a_burst_of_one_workspace_does_not_delay_another() -> None:
-    """The last slot waits for a workspace without one, the one before it for a person."""
+    """The last slot is kept for a workspace without one, the second to last for a person without
+    one."""
     queue = Queue(4)
     tasks = [queue.ask("b/ben")]
     await settle()
@@ -127,7 +128,8 @@ async def test_one_workspace_cannot_fill_the_queue() -> None:
 
 
 async def test_a_person_or_a_channel_has_no_more_slots_than_the_rules_allow() -> None:
-    """Who waits because of a limit holds back no one else, and gets the next slot within it."""
+    """A person who waits because of a limit holds back no one else, and gets the next slot within
+    it."""
     queue = Queue(9, most=2, channel_most=3)
     tasks = [queue.ask(person) for person in ("ann",) * 5 + ("ben",) * 2]
     await settle()

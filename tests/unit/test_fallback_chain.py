@@ -70,7 +70,7 @@ class Scripted:
 
 
 class SleepClock:
-    """A clock that only sleeping advances; records every sleep."""
+    """A clock that advances only by sleeping; it records every sleep."""
 
     def __init__(self) -> None:
         self.sleeps: list[float] = []
@@ -121,7 +121,7 @@ async def test_a_model_that_fails_before_its_first_token_is_followed_by_the_next
 
 
 async def test_counts_of_a_failed_model_are_not_those_of_the_answer() -> None:
-    """Nor is its finish reason."""
+    """The failed model's finish reason does not count for the answer either."""
     failed = Delta(reasoning="hm", model="a:1", usage=Usage(9_000, 700), finish_reason="length")
     answers = (
         ((Delta("yes", model="b:2"),), None, None),
@@ -200,7 +200,7 @@ async def test_a_single_model_is_retried_after_a_transient_failure() -> None:
 
 
 async def test_it_gives_up_after_three_rounds() -> None:
-    """A server that stays overloaded is not retried endlessly."""
+    """A server that stays overloaded is not retried forever."""
     model, clock = Scripted("a:1", (Overloaded(),)), SleepClock()
     with pytest.raises(Overloaded):
         await text(chain(model, clock=clock))

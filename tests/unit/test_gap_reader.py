@@ -1,4 +1,4 @@
-"""What another process may have lost is read until that was complete."""
+"""Messages that another process may have lost are read until a read was complete."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WATERMARKS = 0.0
 
 
 class Rig:
-    """A reader whose reads do what the test says."""
+    """A reader whose reads behave as the test says."""
 
     def __init__(self) -> None:
         self.inbox, self.clock = FakeInbox(), ManualClock()
@@ -56,7 +56,7 @@ async def test_a_gap_is_read_soon_and_once_more_when_it_has_settled() -> None:
         assert rig.reads == [50.0]
         rig.inbox.open_gaps = [Gap("a", 70.0, True), Gap("b", 50.0, False)]
         await rig.clock.advance(10 * LOOK_SECONDS)
-        assert rig.reads == [50.0, 70.0]  # the other one was read, and has not settled
+        assert rig.reads == [50.0, 70.0]  # the other gap was read, and has not settled
         assert rig.inbox.open_gaps == [Gap("b", 50.0, False)]
 
 

@@ -59,7 +59,7 @@ def letters(text: str) -> str:
 
 
 def grow(document: str, step: int = 1) -> str:
-    """Render the certain part of every beginning, then the whole; returns the last rendering."""
+    """Render the settled part of every prefix, then the whole; returns the last rendering."""
     reply, shown = GrowingReply(), ""
     for end in range(0, len(document), step):
         begun = document[:end]

@@ -1,4 +1,4 @@
-"""The lookup of hosts in daemon threads, with the system's resolver replaced."""
+"""Host lookups in daemon threads, with the system's resolver replaced."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ async def test_all_addresses_are_returned_in_order_and_once(
 
 
 async def test_names_are_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A search domain of the network would make an internal host of any name."""
+    """Otherwise, a search domain of the network could turn any name into an internal host."""
     asked: list[str] = []
     replace(monkeypatch, lambda host: asked.append(host) or FOUND)
     await HostLookup()("page.test")
     assert asked == ["page.test."]
 
 
-async def test_names_of_the_own_network_are_looked_up_as_they_are(
+async def test_names_of_the_local_network_are_looked_up_unchanged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The resolver looks into the hosts file, and tries search domains, for these only."""
+    """Only for these does the resolver consult the hosts file and search domains."""
     asked: list[str] = []
     replace(monkeypatch, lambda host: asked.append(host) or FOUND)
     await HostLookup(local=True)("wiki")
@@ -66,7 +66,8 @@ async def test_errors_are_os_errors(monkeypatch: pytest.MonkeyPatch, error: Exce
 async def test_slow_lookups_occupy_a_bounded_number_of_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also if the callers have given up: a slot is free when its thread has ended."""
+    """This holds even if the callers have given up: a slot is free only when its thread has
+    ended."""
     release, busy = threading.Event(), threading.Semaphore(0)
 
     def wait(_host: str) -> Any:

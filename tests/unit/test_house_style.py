@@ -110,7 +110,8 @@ def test_prose_is_found_wherever_it_stands(source: str) -> None:
 
 
 def may_be_banned(source: str) -> bool:
-    """Whether to parse a file: it has a banned word somewhere, if marks and breaks count as spaces.
+    """Whether to parse a file: some text, with quotes and line breaks read as spaces, has a banned
+    word.
 
     Parsing all files takes seconds.
     """
@@ -134,7 +135,7 @@ def prose(source: str) -> Iterator[tuple[int, str]]:
 
 
 def _endings(line: str) -> Iterator[str]:
-    """All that may be a comment in a line. Reading tokens takes long, and is left to files in
+    """Everything that may be a comment in a line. Tokenizing is slow, so it is left to files in
     which one of these has a banned word."""
     for found in re.finditer("#", line):
         yield line[found.start() :].lstrip("# ")

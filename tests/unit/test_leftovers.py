@@ -1,4 +1,4 @@
-"""What a process could not remove is removed by the next one, once, and never what is in use."""
+"""What a process could not remove is removed by the next one, once, unless it is in use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATUS = Leftover(1, LeftoverKind.STATUS, "c", "t", "w")
 
 
 class Rig:
-    """Leftovers whose removals raise what the test says, by name."""
+    """Leftovers whose removals raise the errors that the test sets, by name."""
 
     def __init__(self) -> None:
         self.inbox, self.clock = FakeInbox(), ManualClock()
@@ -65,8 +65,8 @@ async def test_what_this_process_still_removes_is_left_to_it() -> None:
         assert rig.sent == ["m"]
 
 
-async def test_what_another_process_recorded_gets_one_more_look() -> None:
-    """Its process still tries, probably."""
+async def test_a_leftover_that_another_process_recorded_is_checked_once_more() -> None:
+    """The other process is probably still trying."""
     rig = Rig()
     async with rig.running():
         await rig.inbox.add_leftover(PAGE)
@@ -160,8 +160,10 @@ async def test_removals_that_hang_do_not_hold_up_another() -> None:
 
 
 @pytest.mark.parametrize("kind", [LeftoverKind.STATUS, LeftoverKind.THREAD, LeftoverKind.FILE])
-async def test_what_an_unfinished_turn_may_need_waits_for_its_end(kind: LeftoverKind) -> None:
-    """For example a thread that an earlier attempt abandoned before it posted anything."""
+async def test_a_leftover_that_an_unfinished_turn_may_need_waits_for_its_end(
+    kind: LeftoverKind,
+) -> None:
+    """An example is a thread that an earlier attempt abandoned before it posted anything."""
     rig = Rig()
     rig.inbox.busy = {PAGE.conversation}
     await rig.inbox.add_leftover(replace(PAGE, kind=kind))
@@ -174,8 +176,8 @@ async def test_what_an_unfinished_turn_may_need_waits_for_its_end(kind: Leftover
 
 
 @pytest.mark.parametrize("method", ["leave", "record"])
-async def test_what_a_cancelled_task_was_about_to_record_is_removed(method: str) -> None:
-    """It may be in the database, or not: the database did not say."""
+async def test_a_leftover_that_a_cancelled_task_was_recording_is_removed(method: str) -> None:
+    """The record may or may not be in the database, which did not say."""
     rig = Rig()
     async with rig.running():
         rig.inbox.error = StoreUnavailable("slow")
@@ -190,7 +192,7 @@ async def test_what_a_cancelled_task_was_about_to_record_is_removed(method: str)
 
 
 async def test_recording_waits_for_the_database() -> None:
-    """Else the turn could end, and no one would know."""
+    """Otherwise the turn could end without anyone knowing about the leftover."""
     rig = Rig()
     rig.inbox.error = StoreUnavailable("the disk is full")
     recording = asyncio.create_task(rig.leftovers.record(PAGE))

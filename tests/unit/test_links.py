@@ -128,7 +128,7 @@ def test_links_are_found_in_order_and_once(text: str) -> None:
     assert urls(text) == ["https://a.test", "https://b.test"]
 
 
-# ── what is not a person's link ───────────────────────────────────────────────────────────────
+# ── links that are not a person's ─────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     "text",
     [
@@ -279,7 +279,7 @@ def hostile() -> Iterator[str]:
 
 
 def test_no_text_takes_long() -> None:
-    """CPU time of this thread; the bot's event loop waits for it."""
+    """Measures CPU time of this thread, since the bot's event loop waits for it."""
     for piece in hostile():
         text = "://" + piece * (MAX_TEXT // len(piece) + 1)
         assert any(seconds(text) < 0.1 for _ in range(3)), piece[:20]

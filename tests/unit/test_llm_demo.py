@@ -17,13 +17,13 @@ STORY = "Tell me a long story"
 
 
 def asked(*said: str) -> list[Message]:
-    """A conversation that begins with a question, and in which answers alternate with questions."""
+    """A conversation that begins with a question, and in which questions and answers alternate."""
     roles = (Role.USER, Role.ASSISTANT)
     return [Message(roles[k % 2], text) for k, text in enumerate(said)]
 
 
 async def ask(*said: str, max_tokens: int | None = None) -> tuple[str, str | None]:
-    """The answer, and its finish reason."""
+    """The answer and its finish reason."""
     messages = (Message(Role.SYSTEM, "Answer in haiku."), *asked(*said))
     request = ChatRequest(messages=messages, max_tokens=max_tokens)
     deltas = [delta async for delta in DemoModel(seconds_per_piece=0).stream(request)]
@@ -74,7 +74,8 @@ async def test_of_a_long_thread_it_lists_the_newest_questions() -> None:
 
 
 async def test_the_long_answer_continues_where_it_ends() -> None:
-    """At the demo's limit, after a stop in a word, and at the limit of the request."""
+    """It may have ended at the demo's limit, after a stop inside a word, or at the request's
+    limit."""
     first, finish = await ask(STORY)
     assert finish == "length"
     rest, finish = await ask(STORY, first, texts.GO_ON)

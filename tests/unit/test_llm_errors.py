@@ -1,4 +1,4 @@
-"""Provider errors as they are worded in the wild, and the error of our tree for each."""
+"""Provider errors as worded in the wild, and the error of our tree for each."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_failure_is_classified_by_code_then_wording_then_status(
 def test_the_error_text_has_none_of_the_providers_words(
     status: int | None, body: Any, kind: type[ModelError]
 ) -> None:
-    """The error's text is the status and the codes."""
+    """It contains only the status and the codes."""
     words = ErrorReport.parse(status, body).text
     text = str(to_model_error(ErrorReport.parse(status, body), model="openai:m"))
     assert not words or words not in text
@@ -131,7 +131,8 @@ def test_a_rate_limit_has_the_wait_of_the_header() -> None:
 
 
 def test_retry_after_is_parsed_in_every_format() -> None:
-    """Milliseconds, seconds and HTTP dates; the past is no wait, and nonsense is ignored."""
+    """Milliseconds, seconds and HTTP dates. A time in the past means no wait, and nonsense is
+    ignored."""
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     past = format_datetime(datetime.now(UTC) - timedelta(seconds=30), usegmt=True)
     assert retry_after({"retry-after-ms": "1500", "retry-after": "9"}) == 1.5
@@ -144,7 +145,7 @@ def test_retry_after_is_parsed_in_every_format() -> None:
 
 
 def test_absurd_numbers_in_an_error_are_ignored() -> None:
-    """A server that fails must not fail the code that reads its failure."""
+    """A failing server must not break the code that reads its failure."""
     for number in (10**400, "9" * 5_000, "²²²", -1, 1e999):
         report = ErrorReport.parse(None, {"error": {"code": number, "retry_after": number}})
         assert report.status is None and report.retry_after in (None, 0.0, 86_400.0)

@@ -18,7 +18,8 @@ from bot.llm.addresses import host_and_port, is_local
 from bot.llm.echo import EchoModel
 from tests.support.model_kit import registry
 
-# In a new process, which forks for each configuration: only the first imports what all share.
+# In a new process, which forks for each configuration: only the first one imports the shared
+# modules.
 CHECK = """
 import os, sys
 from bot.common.clock import SystemClock
@@ -99,7 +100,7 @@ def conversation(*contents: str) -> tuple[Message, ...]:
 
 
 async def test_echo_says_how_many_images_it_got() -> None:
-    """So a picture can be tried without a model."""
+    """This makes it possible to try a picture without a model."""
     part = ImagePart("image/png", b"", 1, 1)
     for count, said in ((1, "I got 1 image."), (2, "I got 2 images.")):
         request = ChatRequest((Message(Role.USER, "look", parts=(part,) * count),))
@@ -187,7 +188,8 @@ async def test_conversations_are_summarized_by_their_own_model_unless_one_is_nam
 
 
 async def test_a_place_is_answered_and_summarized_by_the_model_of_its_rule(tmp_path: Path) -> None:
-    """A choice wins; a model that is not configured does not count; no other model summarizes."""
+    """A person's choice takes precedence; an unconfigured model does not count; no other model
+    summarizes."""
     toml = """
         llm = "echo"
         choices = "ollama/b"

@@ -1,4 +1,4 @@
-"""Token counts of every provider: the same meaning, whatever their names and meanings on the wire.
+"""Token counts of every provider have the same meaning here, whatever they are called on the wire.
 
 The numbers come from the providers' documentation and from public reports; the source stands beside
 each. `docs/platform-facts-models.md` has the addresses.
@@ -233,7 +233,7 @@ COUNTS = st.dictionaries(st.sampled_from(NAMES), NONSENSE)
 def test_absurd_counts_become_consistent_ones(
     counts: dict[str, Any], details: dict[str, Any]
 ) -> None:
-    """They never cost the answer, and no part is ever larger than the whole."""
+    """They never cost the answer, and no part is larger than the whole."""
     usage = parse_usage({**counts, **details})
     assert 0 <= usage.cached_tokens + usage.cache_write_tokens <= usage.input_tokens
     assert 0 <= usage.reasoning_tokens <= usage.output_tokens <= MAX_TOKEN_COUNT

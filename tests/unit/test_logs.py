@@ -74,7 +74,8 @@ def test_other_errors_keep_their_traceback(
 
 
 def test_secrets_that_are_added_later_are_redacted_too() -> None:
-    """Whole, even if one is a part of another; very short ones would garble the log."""
+    """They are redacted as a whole, even if one contains another; very short ones would garble the
+    log."""
     out = io.StringIO()
     with restore_logging():
         redactor = logs.configure(level="INFO", form="json", secrets=["first-key"], stream=out)
@@ -96,7 +97,8 @@ HOSTILE = (
 def test_control_characters_are_escaped_in_the_log(
     form: Literal["console", "json"],
 ) -> None:
-    """In events, keys, (nested) values and error messages, of the bot and of libraries."""
+    """They are escaped in events, keys, (nested) values and error messages, from the bot and from
+    libraries."""
     out = io.StringIO()
     with restore_logging():
         logs.configure(level="INFO", form=form, secrets=[], stream=out)

@@ -1,4 +1,4 @@
-"""The meter when its caller is cancelled, and the order of those who wait for a budget."""
+"""The meter when its caller is cancelled, and the order of requests that wait for a budget."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ async def ask(meter: BudgetMeter, model: ScriptedModel) -> list[Delta]:
 
 
 async def test_a_reservation_whose_caller_was_cancelled_is_released() -> None:
-    """The transaction cannot be taken back: its reservation would block the budget for hours."""
+    """The transaction cannot be rolled back, so its reservation would block the budget for
+    hours."""
     books, model = Books(), ScriptedModel()
     books.ready.clear()
     meter = meter_of(books)
@@ -158,7 +159,7 @@ async def test_waiters_for_a_budget_look_again_one_by_one_in_order() -> None:
 
 
 class RemovedPrices(Prices):
-    """The model is removed from the configuration while it answers; `look` waits for `ready`."""
+    """Removes the model from the configuration while it answers; `look` waits for `ready`."""
 
     def __init__(self) -> None:
         self.ready = asyncio.Event()
@@ -196,7 +197,7 @@ async def test_a_second_cancellation_leaves_no_reservation_and_a_lost_price_lose
 
 
 async def test_a_summary_does_not_use_up_the_notice_that_a_budget_is_nearly_spent() -> None:
-    """No one reads what a summary's request returns: the next answer shows the notice."""
+    """No one reads a summary, so the next answer shows the notice."""
     books = Books()
     meter = meter_of(books)
     for purpose, told in ((Purpose.SUMMARY, 0), (Purpose.ANSWER, 1)):
@@ -208,7 +209,7 @@ async def test_a_summary_does_not_use_up_the_notice_that_a_budget_is_nearly_spen
 
 
 async def test_the_observer_hears_of_a_request_once_it_is_in_the_books() -> None:
-    """With its purpose; of a reservation that is only released it hears nothing."""
+    """The event includes the purpose; a reservation that is only released causes no event."""
     heard: list[tuple[Purpose, str, int | None]] = []
 
     class Listening(NullObserver):

@@ -1,4 +1,4 @@
-"""Where /metrics is served, and the settings that would give it to everyone, or to no one."""
+"""Where /metrics is served, and settings that would expose it to everyone, or to no one."""
 
 from __future__ import annotations
 

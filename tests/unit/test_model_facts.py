@@ -16,7 +16,7 @@ OPENAI, ROUTER, LOCAL = (
 
 @pytest.mark.parametrize("pattern", TABLE)
 def test_every_row_is_reached(pattern: str) -> None:
-    """A model whose name has the pattern's characters and nothing else gets that row."""
+    """A model whose name is the pattern, with some text in place of `*`, gets that row."""
     found = (_look_up(pattern.replace("*", rest)) for rest in ("", "-latest", "25-08-07", "x"))
     assert TABLE[pattern] in found
 
@@ -47,12 +47,12 @@ def test_every_row_is_reached(pattern: str) -> None:
     ],
 )
 def test_names_of_all_providers_are_recognized(model: str, window: int | None) -> None:
-    """The most specific row wins; prefixes of routers and tags of Ollama do not matter."""
+    """The most specific row wins; router prefixes and Ollama tags do not matter."""
     assert known_facts(model, ROUTER).window == window
 
 
 def test_a_local_servers_window_is_not_the_models() -> None:
-    """Ollama cuts requests silently to the window that it loaded the model with."""
+    """Ollama silently truncates requests to the window with which it loaded the model."""
     facts = known_facts("llama3.1:8b", LOCAL)
     assert (facts.window, facts.max_output, facts.sees) == (None, None, None)
     assert facts.tools is True

@@ -1,4 +1,4 @@
-"""The team's currency: the file, the conversion to the books, and how amounts are shown."""
+"""The team's currency: the file, the conversion to the books, and how amounts are displayed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def only_budget(folder: Path, toml: str) -> Budget:
 
 # ── the file ──────────────────────────────────────────────────────────────────────────────────
 def test_interns_get_two_euros_a_day(tmp_path: Path) -> None:
-    """The README's sentence: 2 € are 2.32 dollars in the books, and 2 € again for people."""
+    """The README's sentence: 2 € are 2.32 dollars in the books, and people see 2 € again."""
     budget = only_budget(tmp_path, EUROS + INTERNS)
     assert (budget.scope, budget.period, budget.currency) == (BudgetScope.PERSON, Period.DAY, EURO)
     line = BudgetLine(budget, "a", PeriodSpan("2026-11-30", 0.0))
@@ -142,9 +142,8 @@ rates = st.decimals(min_value="0.000001", max_value=1_000_000, places=6)
 
 @given(amount=amounts, rate=rates)
 def test_a_budget_never_allows_more_than_its_amount(amount: Decimal, rate: Decimal) -> None:
-    """And at most a billionth of a dollar less. Requests exceed it by one reservation at most,
-    because a line has room only while less than its limit is spent and reserved.
-    """
+    """At most a billionth of a dollar is lost. Requests exceed the budget by one reservation at
+    most, because a line has room only while less than its limit is spent and reserved."""
     cost = Currency("EUR", rate).cost_of(amount)
     exactly = amount.as_integer_ratio(), rate.as_integer_ratio()
     (top, bottom), (rate_top, rate_bottom) = exactly
@@ -160,8 +159,9 @@ def test_every_cost_can_be_shown(cost: int, rate: Decimal, code: str) -> None:
     assert currency.number(cost) >= 0 and (currency.number(cost) == 0 or cost > 0)
 
 
-def test_another_rate_values_what_is_spent_anew() -> None:
-    """The books are in dollars: with a higher rate, the same requests cost more of the budget."""
+def test_a_new_rate_revalues_past_spending() -> None:
+    """The books are in dollars: after a change of the rate, the same requests cost more of the
+    budget."""
     before, after = EURO, Currency("EUR", Decimal("0.5"))
     assert before.cost_of(Decimal(1)) < after.cost_of(Decimal(1))
     assert (before.show(NANO), after.show(NANO)) == ("€0.86", "€0.50")
@@ -169,7 +169,7 @@ def test_another_rate_values_what_is_spent_anew() -> None:
 
 # ── what people see ───────────────────────────────────────────────────────────────────────────
 def test_amounts_are_written_as_in_english() -> None:
-    """With parts of a coin where coins would hide the amount."""
+    """Fractions of a coin are shown where whole coins would hide the amount."""
     space = "\N{NO-BREAK SPACE}"
     for code, amount, expected in (
         ("USD", "0", "$0.00"),

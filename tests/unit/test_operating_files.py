@@ -55,18 +55,19 @@ def test_panels_and_alerts_name_metrics_that_exist(title: str, expression: str) 
 
 
 def test_every_metric_is_on_the_dashboard_or_in_an_alert() -> None:
-    """One that no one looks at is not worth its series."""
+    """A metric that no one looks at is not worth its series."""
     shown = {name for _, expression in EXPRESSIONS for name in named_in(expression).metrics}
     unseen = {each.name for each in METRICS if not shown & {*each.sample_names}}
     assert unseen <= {
-        "threadline_last_event_timestamp_seconds",  # /readyz says it, too
+        "threadline_last_event_timestamp_seconds",  # also reported by /readyz
         "threadline_start_timestamp_seconds",
     }
 
 
 # ── the dashboard ─────────────────────────────────────────────────────────────────────────────
 def test_the_dashboard_is_sound() -> None:
-    """The fields that Grafana's import needs; panels have their own ids and overlap nowhere."""
+    """It has the fields that Grafana's import needs, and its panels have unique ids and do not
+    overlap."""
     board = dashboard()
     assert {"uid", "title", "schemaVersion", "panels", "templating", "time"} <= set(board)
     panels = board["panels"]
@@ -121,7 +122,7 @@ def test_every_alert_fires_when_it_should_and_not_before() -> None:
 @needs_prometheus
 @pytest.mark.parametrize("expression", ["vector(1) > 2", "vector(1)"])
 def test_the_tests_of_alerts_notice_a_wrong_condition(expression: str, tmp_path: Path) -> None:
-    """One that never holds, and one that always does, for every alert."""
+    """Each alert is tried with a condition that never holds, and with one that always holds."""
     rules = yaml.safe_load(ALERTS.read_text())
     for rule in rules["groups"][0]["rules"]:
         rule["expr"] = expression

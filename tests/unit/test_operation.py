@@ -40,7 +40,7 @@ from tests.support.clock import ManualClock, settle
 
 @dataclass
 class FakeAdapter:
-    """An adapter as far as the readings see it."""
+    """The part of an adapter that the readings see."""
 
     reports: list[RateReport] = field(default_factory=list)
 
@@ -49,7 +49,7 @@ class FakeAdapter:
 
 
 class Bot:
-    """The state that the readings read, for a test to change."""
+    """The state that the readings report, for a test to change."""
 
     def __init__(self, *platforms: str) -> None:
         self.clock = ManualClock()
@@ -89,7 +89,7 @@ class Bot:
         return (await self.readiness.report()).not_ready
 
     async def samples(self) -> dict[tuple[str, ...], float]:
-        """By the metric's name without `threadline_`, then its labels."""
+        """The samples by the metric's name without `threadline_`, then by labels."""
         load = await self.readings.load()
         return {
             (each.name.removeprefix("threadline_"), *labels): value
@@ -159,7 +159,7 @@ async def test_a_database_that_fails_answers_and_one_that_hangs_does_not(
 async def test_a_database_server_that_is_silent_ends_no_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A restart would find it silent, too, and cost all running replies."""
+    """It would still be silent after a restart, which would cost all running replies."""
     bot = Bot("slack")
     bot.readings.sources = replace(bot.readings.sources, has_remote_database=True)
     monkeypatch.setattr("bot.operation.readings.LOAD_SECONDS", 0.0)
@@ -203,8 +203,8 @@ async def test_samples_tell_ages_states_and_budgets_by_class() -> None:
 
 
 async def test_refusals_never_become_fewer() -> None:
-    """A workspace whose session ended takes its limiter's count along: to Prometheus a smaller
-    counter is one that began again, and all that is left would be new."""
+    """A workspace whose session ended takes its limiter's count along. Prometheus takes a counter
+    that falls for one that restarted, and would count the rest as new."""
     bot = Bot("slack")
 
     async def count() -> float:
@@ -273,7 +273,7 @@ async def test_a_process_is_ready_while_one_platform_delivers() -> None:
     bot.health["discord"] = Health(ok=False, details={"gateway": "not connected"})
     assert await bot.not_ready() == ()
     bot.health["slack"] = Health(ok=False)
-    reasons = await bot.not_ready()  # that the page is there helps no one on Slack
+    reasons = await bot.not_ready()  # the page being available helps no one on Slack
     assert reasons == (
         "slack is not connected; see /healthz.",
         "discord is not connected; see /healthz.",
@@ -294,7 +294,7 @@ async def test_the_page_alone_is_ready_and_the_database_must_work() -> None:
     assert await bot.not_ready() == ("The database does not answer; see the log.",)
     bot.health["database"] = Health(ok=True)
     bot.failure = StoreUnavailable("gone")
-    report = await bot.readiness.report()  # the reading is a second old at the most
+    report = await bot.readiness.report()  # the reading is at most a second old
     assert report.details["oldest_waiting_question_seconds"] == 0
     assert await bot.not_ready() == ("The database does not answer; see the log.",)
 
@@ -381,7 +381,8 @@ def test_two_bots_in_one_process_share_no_metric() -> None:
 
 
 def test_the_process_is_measured_where_proc_stat_is_hidden(tmp_path: Any) -> None:
-    """As in the hardened systemd unit (ProcSubset=pid). Names prometheus-client's private part."""
+    """The hardened systemd unit hides it (ProcSubset=pid). Uses a private name of
+    prometheus-client."""
     (tmp_path / "self").symlink_to("/proc/self")
     collector = BootTimeProcessCollector(proc=str(tmp_path), registry=None)
     names = {family.name for family in collector.collect()}

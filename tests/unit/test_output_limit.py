@@ -1,4 +1,4 @@
-"""What a rejected limit of the answer means for the answers after it."""
+"""The effect of a rejected output limit on later answers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_prompt_that_leaves_little_room_does_not_shorten_later_answers() -> No
 
 
 def test_a_prompt_that_is_too_long_without_numbers_does_not_shorten_later_answers() -> None:
-    """Each try halves the answer without success; a short question still gets a long one."""
+    """Each attempt halves the answer without success; a short question still gets a long answer."""
     limits, long = OutputLimit(), question(20_000)
     text = "The prompt plus max_tokens is too large for the context window."
     tries = 0

@@ -26,7 +26,7 @@ from bot.turns import display, reasoning
 from tests.support.growth import PART, failing, grows_faster
 from tests.support.worst_documents import CASES
 
-CPU_SECONDS = 5.0  # ends a parser that would never end
+CPU_SECONDS = 5.0  # kills a parser that would never end
 MORE = {
     "comment": "#" * 25_000 + " " * 25_000 + "x y\ncode",
     "quotes and braces": "\"'{}" * 12_000,
@@ -53,7 +53,7 @@ def _read_as_template(text: str) -> None:
 
 
 def _part(text: str) -> str:
-    """The head and the tail of a text, which mostly repeats one word between them."""
+    """The head and the tail of a text that mostly repeats one word between them."""
     size = len(text) // PART // 2
     return text[:size] + text[-size:]
 

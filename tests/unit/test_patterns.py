@@ -24,7 +24,7 @@ from tests.support.pumps import pumped_in_sizes
 
 ROOT = Path(__file__).parents[2]
 SIZE = 20_000
-# A search of SIZE takes a millisecond. This ends those that would never end.
+# A search of SIZE characters takes a millisecond. This limit ends searches that would never end.
 CPU_SECONDS = 2.0
 # Local variables that are parts of patterns, with a typical value.
 LOCALS = {
@@ -36,7 +36,7 @@ LOCALS = {
     "words": r"(?<!\w)find[\W_]*+me(?!\w)",  # of a search
     "own": r"<@U123(?:\|[^<>]*)?>",
 }
-# Patterns whose texts are bounded, with the bound in characters.
+# Patterns applied to bounded texts, with the bound in characters.
 SIZES = {
     "bot/content/readers/task.py:_": 8_192,  # the head of a file
     "bot/llm/error_report.py:_TAGS": 4_000,
@@ -88,7 +88,7 @@ def uses(path: Path) -> dict[str, frozenset[str]]:
 
 
 def places() -> list[str]:
-    """The modules that use patterns. Every worker of a run calls this: it parses nothing."""
+    """The modules that use patterns. Every worker of a run calls this, so it parses nothing."""
     return [
         str(path.relative_to(ROOT)) for path in sources() if USES_PATTERNS.search(path.read_text())
     ]
@@ -96,7 +96,7 @@ def places() -> list[str]:
 
 @functools.cache
 def patterns(place: str) -> list[Found]:
-    """The patterns of a module, its lists included."""
+    """The patterns of a module, including those in its lists."""
     return [*_of_module(ROOT / place, place), *LISTS.get(place, [])]
 
 
@@ -157,9 +157,9 @@ def test_the_search_finds_the_patterns() -> None:
 
 
 def test_a_pattern_that_backtracks_is_found() -> None:
-    """Quadratic, cubic and exponential ones, however fast the machine is.
+    """Quadratic, cubic and exponential patterns, on a machine of any speed.
 
-    Short texts show it: every attempt at measuring them is made before they count as too slow.
+    Short texts suffice: patterns count as too slow only after every attempt at measuring them.
     """
     planted = {
         r"[a-z]+\d": 1_000,
@@ -180,7 +180,7 @@ def planted_as(text: str) -> Found:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_patterns_are_linear(place: str) -> None:
-    """Those whose texts are bounded may be quadratic."""
+    """Patterns applied to bounded texts may be quadratic."""
     assert too_slow(patterns(place)) == []
 
 
@@ -191,7 +191,8 @@ def too_slow(
     size: int = SIZE,
     cpu_seconds: float = CPU_SECONDS,
 ) -> list[str]:
-    """The first `most` patterns and inputs, shortened, whose time grows too fast or never ends."""
+    """The first `most` patterns with shortened inputs whose time grows too fast, or that never
+    end."""
     names, tasks = list[str](), list[Callable[[], bool]]()
     for found in patterns:
         bounds = [bound for place, bound in SIZES.items() if str(found).startswith(place)]

@@ -1,4 +1,5 @@
-"""Exports that people ask for themselves: how often, how large, and what becomes of a failure."""
+"""Exports that people request for themselves: how often, how large, and what happens after a
+failure."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ MOST = 10_000_000
 
 
 class Records:
-    """The store and the audit of an exporter, with these texts as messages."""
+    """The store and the audit of an exporter; the messages have these texts."""
 
     def __init__(self, *said: str) -> None:
         self.said, self.audit = said, list[AuditEntry]()
@@ -71,7 +72,7 @@ def unpacked(data: bytes) -> list[dict[str, Any]]:
 
 
 class Sent:
-    """Takes files, or raises."""
+    """Accepts files, or raises."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error, self.files = error, list[tuple[str, bytes]]()
@@ -102,7 +103,7 @@ async def test_a_person_has_an_export_once_an_hour() -> None:
     assert privacy_texts.export_too_early(600) == (
         "You can have this file once an hour: ask again in 10 minutes."
     )
-    reply_of(exports, BEN)  # other people are not concerned
+    reply_of(exports, BEN)  # other people are not affected
     clock.jump(601)
     reply_of(exports)
 

@@ -38,7 +38,7 @@ DISCORD_REQUESTS = {
     "start_private_message": "POST /users/@me/channels",
     "start_thread_with_message": "POST /channels/{channel}/messages/{message}/threads",
 }
-"""The requests of methods of discord.py's HTTPClient."""
+"""The requests made by methods of discord.py's HTTPClient."""
 DISCORD_INTERACTIONS = {
     "edit_original_response": "PATCH /webhooks/{app}/{token}/messages/{message}",
     "followup.send": "POST /webhooks/{app}/{token}",
@@ -83,7 +83,7 @@ def test_each_request_to_discord_has_a_row() -> None:
 
 
 def test_discords_models_send_no_request_beside_these() -> None:
-    """discord.py's own methods are not paced and not translated."""
+    """discord.py's own methods are neither paced nor translated."""
     sending = (
         r"\.(?:fetch_\w+|create_thread|add_reaction|remove_reaction|history|pins|typing|publish"
         r"|archived_threads|original_response|delete_original_response|application_info)\("
@@ -92,21 +92,22 @@ def test_discords_models_send_no_request_beside_these() -> None:
 
 
 def test_each_method_of_slack_has_a_row() -> None:
-    """Also one that the simulator does not know."""
+    """This includes methods that the simulator does not know."""
     methods = set(re.findall(rf'"((?:{FAMILIES})(?:\.[a-zA-Z0-9]+)+)"', source("slack")))
     assert methods - rows("slack") == set()
 
 
 # ── events ────────────────────────────────────────────────────────────────────────────────────
 def test_each_event_of_discord_is_mutated() -> None:
-    """The ones that change the cached state, and the ones whose parsers the adapter overrides."""
+    """These are the events that change the cached state, and those whose parsers the adapter
+    overrides."""
     parsers = set(re.findall(r"def parse_([a-z_]+)\(self", source("discord")))
     handled = SCHEMAS.keys() | {name.upper() for name in parsers} | {"RESUMED"}
     assert handled - {event for event, _ in DISPATCHES.values()} == set()
 
 
 def test_each_event_of_slack_is_mutated() -> None:
-    """The ones that the manifest subscribes to."""
+    """The events to which the manifest subscribes."""
     manifest = json.loads((ROOT / "adapters/slack/manifest-socket.json").read_text())
     subscribed = set(manifest["settings"]["event_subscriptions"]["bot_events"])
     kinds = {"message.channels": "channel", "message.groups": "group"}

@@ -1,4 +1,4 @@
-"""The resolver of policy agrees with a naive reference, and costs little with many rules."""
+"""The policy resolver agrees with a naive reference, and stays cheap with many rules."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ SINGLE = ("model", "prompt", "temperature", "answers", "controls", "allow", "ret
 
 
 def is_at(ref: PlaceRef, facts: PlaceFacts) -> bool:
-    """Whether a reference names the place, told one rule at a time."""
+    """Whether a reference names the place, checked rule by rule."""
     key = facts.key
     if ref.platform != key.platform:
         return False
@@ -142,7 +142,7 @@ def is_at(ref: PlaceRef, facts: PlaceFacts) -> bool:
 def candidates(
     config: PolicyConfig, facts: PlaceFacts, overrides: list[Override]
 ) -> list[tuple[tuple[int, int, int], PolicyValues]]:
-    """All that is said about the place, each with its rank: the level, a command, the order."""
+    """All values set for the place, each with its rank: the level, a command, the order."""
     found: list[tuple[tuple[int, int, int], PolicyValues]] = [((-1, 0, 0), config.default)]
     for order, rule in enumerate(config.rules):
         found += [
@@ -191,8 +191,8 @@ CHANGES = st.lists(
 
 @settings(max_examples=100, deadline=None)
 @given(changes=CHANGES)
-async def test_what_is_remembered_is_what_applies(changes: list[Any]) -> None:
-    """Whatever changes between two questions: rules, overrides, the channel's name or category."""
+async def test_a_cached_policy_equals_the_current_one(changes: list[Any]) -> None:
+    """Rules, overrides, and the channel's name or category may change between two lookups."""
     rules, directory = PolicyRules(), FixedDirectory()
     rules.connect(lambda _platform: directory)
     config, overrides = PolicyConfig(), list[Override]()
@@ -213,7 +213,7 @@ async def test_what_is_remembered_is_what_applies(changes: list[Any]) -> None:
 
 
 def test_ten_thousand_rules_elsewhere_add_no_layer() -> None:
-    """The cost of a place depends on its rules alone."""
+    """The cost for a place depends only on its own rules."""
     rules = [
         Rule(
             (PlaceRef(PlaceLevel.CHANNEL, "slack", "T1", f"C{k}"),),

@@ -1,4 +1,4 @@
-"""Who may ask and control: names by the platform's facts, and no one because of what is unknown."""
+"""Who may ask and control, by the platform's facts; an unknown fact lets no one in."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def directory() -> FixedDirectory:
 
 
 async def who_may_ask(rules: PolicyRules, key: ConversationKey = OPS) -> set[str]:
-    """Those of the people who may ask; every other one is refused with a reason."""
+    """The people who may ask; every other one is refused with a reason."""
     allowed = set()
     for name in ("oncall", "intern", "guest", "stranger", "boss"):
         verdict = await rules.may_ask(key, Author(name, name))
@@ -88,7 +88,7 @@ async def test_a_block_at_any_level_wins(tmp_path: Path, directory: FixedDirecto
 async def test_an_empty_policy_refuses_strangers_alone(
     tmp_path: Path, directory: FixedDirectory
 ) -> None:
-    """It asks for nothing else, and asks no platform that has no strangers."""
+    """It needs no other fact, and asks no platform that has no strangers."""
     for environ in ({}, {"ADMINS": "slack:T1:U1"}):
         rules = rules_of(tmp_path, "", directory, environ)
         verdict = await rules.may_ask(OPS, Author("stranger", ""))
@@ -118,7 +118,7 @@ async def test_places_of_ids_and_platforms_without_strangers_need_no_platform(
 
 
 async def test_a_silent_platform_lets_no_one_in(tmp_path: Path, directory: FixedDirectory) -> None:
-    """What the rules need is unknown then; the rest is decided."""
+    """The facts that rules need are then unknown; everything else is decided."""
     toml = """
         [[rules]]
         where = "slack:T1/C1"
@@ -142,7 +142,7 @@ async def test_a_silent_platform_lets_no_one_in(tmp_path: Path, directory: Fixed
     directory.failing = False
     assert (await rules.effective(named)).model.value == "echo"
     directory.failing = True
-    assert (await rules.effective(named)).model.value == "echo"  # as it was last known
+    assert (await rules.effective(named)).model.value == "echo"  # its last known name
 
 
 async def test_a_platform_that_never_answers(
@@ -177,7 +177,7 @@ async def test_a_person_who_left(tmp_path: Path, directory: FixedDirectory) -> N
 
 
 async def test_who_controls(tmp_path: Path, directory: FixedDirectory) -> None:
-    """Administrators always do; a person who may not ask controls nothing."""
+    """Administrators always control; a person who may not ask controls nothing."""
     for controls, took_part, other in (
         ("everyone", True, True),
         ("participants", True, False),
@@ -207,7 +207,7 @@ async def test_channels_that_listen(tmp_path: Path, directory: FixedDirectory) -
     """
     rules = rules_of(tmp_path, toml, directory)
     assert rules.listens(DISCORD, "7") and not rules.listens(DISCORD, "8")
-    # A name is not known without the platform, so both channels may listen.
+    # Without the platform, a name is unknown, so both channels may listen.
     assert rules.listens(OPS) and rules.listens(HR)
     assert not rules.listens(ConversationKey("slack", "T2", "C1", ""))
     assert (await rules.effective(OPS)).answers.value is AnswerMode.ALWAYS

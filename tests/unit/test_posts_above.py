@@ -1,4 +1,4 @@
-"""Which posts of other bots stand above a mention, and when a channel is read for them."""
+"""Which posts by other bots stand above a mention, and when a channel is read for them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def seen(layout: str) -> list[Seen[str]]:
     ],
 )
 def test_the_posts_directly_above_count(layout: str, expected: str) -> None:
-    """At most five, with at most three messages of people below the highest."""
+    """At most five posts count, with at most three messages by people below the highest one."""
     chosen = choose(seen(layout), len(layout), NOW)
     assert "".join(str(one.post) for one in chosen.posts) == expected
 

@@ -24,7 +24,7 @@ def dollars(address: str, model: str, usage: Usage) -> float | None:
 
 
 def test_the_packages_own_calculation_gives_the_same() -> None:
-    """For every model of the makers' own services, with all kinds of tokens."""
+    """Compares every model of the makers' own services, with all kinds of tokens."""
     usage, now = Usage(300_000, 1_000, 100_000, 50_000), datetime.fromtimestamp(NOW, UTC)
     counts = genai_prices.Usage(
         input_tokens=300_000,
@@ -74,10 +74,10 @@ def test_a_long_request_has_its_own_price() -> None:
 @pytest.mark.parametrize(
     ("address", "model"),
     [
-        ("http://127.0.0.1:11434/v1", "gpt-5"),  # a server of that name
+        ("http://127.0.0.1:11434/v1", "gpt-5"),  # a server with that name
         (OPENAI, "ft:gpt-4o:acme::x"),
         (OPENAI, "no-such-model"),
-        ("https://router.huggingface.co/v1", "openai/gpt-oss-120b"),  # no provider is chosen
+        ("https://router.huggingface.co/v1", "openai/gpt-oss-120b"),  # no provider was chosen
     ],
 )
 def test_an_unknown_price_is_none(address: str, model: str) -> None:
@@ -117,7 +117,7 @@ async def test_a_model_without_a_price_makes_the_chain_one_of_tokens() -> None:
 
 
 async def test_a_chain_reserves_its_longest_answer_also_if_a_dearer_model_says_less() -> None:
-    """A budget of tokens is exceeded by one reservation at most, whichever model answers."""
+    """A token budget is exceeded by one reservation at most, whichever model answers."""
     names = "openai/gpt-5-nano,openai/gpt-4o"
     models = registry(load({"LLM": names, "OPENAI_API_KEY": "k"}, None))
     prices = ModelPrices(models, now=SystemClock().time)

@@ -1,4 +1,4 @@
-"""A person's instructions stand behind the operator's prompt."""
+"""A person's instructions come after the operator's prompt."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TEMPLATE = (
         ("", "In verse.", f"{ONLY_INSTRUCTIONS_LABEL}\n\nIn verse."),
         ("", "", ""),
         (TEMPLATE, "In verse.", f"Be brief.\n\n{INSTRUCTIONS_LABEL}\n\nIn verse."),
-        # What a person writes is never a template: it could put words into anyone's mouth.
+        # A person's text is never a template: it could put words into anyone's mouth.
         ("Be brief.", TEMPLATE, f"Be brief.\n\n{INSTRUCTIONS_LABEL}\n\n{TEMPLATE}"),
     ],
 )
@@ -39,7 +39,7 @@ def test_instructions_are_added_and_replace_nothing(prompt: str, own: str, syste
 
 
 def test_the_prompt_stays_first_and_the_date_last() -> None:
-    """So that a provider's cache keeps the beginning from one day to the next."""
+    """This keeps the beginning in a provider's cache from one day to the next."""
     added = with_instructions(Prompt("Be brief."), "In verse.")
     first, last = fixed_messages(added, "Today is Monday.")
     assert first.content.startswith("Be brief.\n\n")

@@ -43,7 +43,7 @@ CLOCK = FastClock()
 
 @dataclass
 class Machine:
-    """Runs one process after the other.
+    """Runs one process after another.
 
     `poison` maps threads to the seconds after which their turn kills the process; every other
     answer takes `seconds`.
@@ -127,7 +127,7 @@ class Machine:
             await asyncio.Event().wait()
 
     async def run_until_done(self, most: int) -> None:
-        """Restart the process after each death, of which there may be `most`."""
+        """Restart the process after each death, at most `most` times."""
         while True:
             async with self.life() as (_, scheduler):
                 await self.until_dead_or_done(scheduler)
@@ -137,7 +137,7 @@ class Machine:
 
 
 async def _do_nothing() -> None:
-    """A killed process does not call `Store.leave`."""
+    """Do nothing, because a killed process does not call `Store.leave`."""
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ async def test_new_questions_are_answered_during_the_search_for_a_killing_turn(
 async def test_no_turn_is_given_up_when_something_outside_kills_the_process(
     machine: Machine, questions: int
 ) -> None:
-    """Twelve kills within half a minute."""
+    """The process is killed twelve times within half a minute."""
     await start(machine, threads(questions))
     for _ in range(12):
         async with machine.life():
@@ -233,7 +233,7 @@ async def test_turns_run_concurrently_after_three_deaths(machine: Machine) -> No
 
 
 async def test_a_deliberate_stop_counts_no_death(machine: Machine) -> None:
-    """Even if it repeats and the process is killed because draining takes too long."""
+    """The stop may repeat, and the process may be killed because draining takes too long."""
     await start(machine, threads(2))
     for _ in range(9):
         async with machine.life() as (store, _):
@@ -245,7 +245,7 @@ async def test_a_deliberate_stop_counts_no_death(machine: Machine) -> None:
 
 
 async def test_a_waiting_suspect_does_not_delay_a_drain(machine: Machine) -> None:
-    """Of two turns to isolate, one waits and does no work that a drain would wait for."""
+    """Two turns must be isolated; the one that waits does no work that a drain would wait for."""
     machine.seconds = 60.0
     await start(machine, threads(2))
     for _ in range(5):
@@ -260,7 +260,7 @@ async def test_a_waiting_suspect_does_not_delay_a_drain(machine: Machine) -> Non
 async def test_deaths_count_even_if_the_disk_is_full_at_every_start(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They must not count as failures, after four of which a turn is given up."""
+    """The deaths must not count as failures, four of which would make a turn be given up."""
     begin, full = process.record_start, True
 
     def begin_when_there_is_room(db: sqlite3.Connection) -> Death | None:

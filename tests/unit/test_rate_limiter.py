@@ -85,7 +85,7 @@ async def test_urgent_requests_use_the_burst_and_interim_ones_do_not() -> None:
 
 
 async def test_the_end_of_a_reply_waits_for_one_gap_at_most() -> None:
-    """Even in a channel with many edits."""
+    """This holds even in a channel with many edits."""
     for wait in (0.2, 0.9, 1.7, 4.4, 4.9, 5.2, 7.7):
         desk = Desk({"c": BURST})
         edits = [desk.ask(f"e{number}", "c", age=number) for number in range(30)]
@@ -137,7 +137,7 @@ async def test_all_scopes_of_a_request_must_have_room() -> None:
 
 
 async def test_the_newest_plan_is_granted() -> None:
-    """With the new plan's scopes, even if they differ from the earlier plan's."""
+    """The new plan's scopes apply, even if they differ from the earlier plan's."""
     desk = Desk({"c": Limit(1, 2.0)}, margin=0.0)
     desk.ask("before", "c")
     newest = [Request(Action.EDIT, 0, ("c",), text="old")]
@@ -151,7 +151,7 @@ async def test_the_newest_plan_is_granted() -> None:
 
 
 async def test_the_newest_rank_counts() -> None:
-    """A waiter that has become less urgent lets others go first."""
+    """A waiter that becomes less urgent lets others go first."""
     desk = Desk({"c": Limit(1, 2.0)}, margin=0.0)
     desk.ask("before", "c")
     ages = [-1.0]
@@ -220,7 +220,7 @@ async def test_a_429_closes_a_scope_without_a_limit() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_every_waiter_is_served(seed: int) -> None:
-    """Although waiters share scopes, reserve requests, change rank and leave."""
+    """Waiters share scopes, reserve requests, change rank and leave."""
     chance = random.Random(seed)
     limits = {
         "a": Limit(3, 2.0, pace=Pace.FORECAST),
@@ -306,7 +306,7 @@ async def test_a_waiter_cancelled_before_a_pass_does_not_stop_the_pass() -> None
     assert rate_limiter.waiting == 2
     clock.jump(5.0)
     leaving.cancel()
-    rate_limiter._grant_due()  # in the same turn of the loop
+    rate_limiter._grant_due()  # in the same iteration of the loop
     assert await staying == request
     assert leaving.cancelled()
     await clock.advance(5.0)
@@ -403,7 +403,7 @@ async def test_ranks_that_fall_at_every_call_do_not_loop() -> None:
 
 
 async def test_a_waiter_that_waits_again_counts_once() -> None:
-    """Even if its old entry is not at the top of the heap."""
+    """This holds even if its old entry is not at the top of the heap."""
     queue = WaitQueue()
     ranks = {"late": (Priority.INTERIM, 2.0), "early": (Priority.INTERIM, 1.0)}
     late = Waiter(lambda: None, lambda: ranks["late"], 1, None)

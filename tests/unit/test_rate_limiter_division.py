@@ -24,7 +24,7 @@ MARGIN = 0.05
 
 @dataclass(eq=False)
 class Process:
-    """A process that asks for as many requests as it can get; it left if it has no limiter."""
+    """A process that asks for as many requests as it can get; without a limiter, it has left."""
 
     world: World
     joined: float
@@ -58,7 +58,7 @@ class Process:
 
 
 class World:
-    """Processes that come and go, each of which learns of that `lag` seconds later."""
+    """Processes that come and go; each learns of changes `lag` seconds later."""
 
     def __init__(self, lag: float = 0.0, limit: Limit = WHOLE) -> None:
         self.clock, self.lag, self.limit = ManualClock(), lag, limit
@@ -95,7 +95,8 @@ class World:
         await settle()
 
     def require_bound(self) -> None:
-        """The documented bound: the limit, and a part for each who joined or ended, in a window."""
+        """The documented bound for a window: the limit, plus a share for each process that joined
+        or ended."""
         count, seconds = self.limit.count, self.limit.seconds
         for last in self.granted:
             sent = sum(last - seconds < at <= last for at in self.granted)
@@ -143,8 +144,8 @@ async def test_without_changes_the_parts_use_almost_the_whole_limit() -> None:
     )
 
 
-async def test_what_a_process_leaves_is_used_after_a_window() -> None:
-    """Its last requests still count; then nothing is lost."""
+async def test_the_share_of_a_process_that_leaves_is_used_after_a_window() -> None:
+    """Its last requests still count until then; afterwards nothing is lost."""
     world = World()
     stays, goes = world.join(), world.join()
     stays.ask(100)
@@ -160,7 +161,7 @@ async def test_what_a_process_leaves_is_used_after_a_window() -> None:
 
 
 async def test_each_of_many_processes_gets_a_request() -> None:
-    """With 30 processes and 12 requests a window, everyone has one in three windows."""
+    """With 30 processes and 12 requests a window, each gets one within three windows."""
     world = World()
     processes = [world.join() for _ in range(30)]
     for process in processes:
@@ -181,7 +182,7 @@ async def test_a_429_lowers_only_the_part_of_the_process_that_got_it() -> None:
 
 
 def test_limits_of_one_place_are_not_divided() -> None:
-    """A Discord channel's limit is used where its conversation is answered."""
+    """A Discord channel's limit is used wherever its conversation is answered."""
     division = Division(lambda: 4)
     division.look(0.0)
     assert division.part(DISCORD["channel"], 0.0) == DISCORD["channel"]
@@ -200,7 +201,7 @@ def test_limits_of_the_account_are_divided(whole: Limit, part: int) -> None:
 
 @pytest.mark.parametrize("method", sorted(CAUGHT_UP_WITH))
 def test_the_process_that_catches_up_has_half_of_the_reads(method: str) -> None:
-    """With what the others have, that is the limit; alone, it reads within the usual one."""
+    """Together with the others' share, that is the limit; alone, it reads within the usual one."""
     whole = limit_for(method).count
     clock = ManualClock()
     division = Division(lambda: 4)

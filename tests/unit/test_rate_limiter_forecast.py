@@ -64,7 +64,8 @@ class Desk:
 
 
 async def test_one_reply_spends_its_budget_over_its_expected_time() -> None:
-    """Evenly, with something left for replies that will arrive, and not over the whole minute."""
+    """It spends evenly, with something left for replies that will arrive, and not over the whole
+    minute."""
     desk = Desk()
     reservation = desk.reply()
     assert await desk.first(POST, reservation) == POST
@@ -112,7 +113,7 @@ async def test_a_reply_without_a_request_for_its_end_does_not_begin() -> None:
 
 
 async def test_under_overload_a_reply_begins_in_the_middle_of_its_time() -> None:
-    """With one post and one end, half of the text is visible for half of the time."""
+    """With one post and one final edit, half of the text is visible for half of the time."""
     desk = Desk()
     reservations = [desk.reply() for _ in range(8)]
     for reservation in reservations:
@@ -132,7 +133,7 @@ async def test_replies_that_wait_to_begin_share_the_budget() -> None:
 
 
 async def test_a_reply_begins_where_it_can_expect_more_requests() -> None:
-    """Streams share the appends, posts share the edits."""
+    """Streams share the appends, and posts share the edits."""
     desk = Desk()
     actions = []
     for _ in range(5):
@@ -173,7 +174,7 @@ async def test_a_released_reservation_is_free_for_others() -> None:
 
 
 def test_ended_replies_leave_budget_for_more_of_them() -> None:
-    """Abandoned replies do not count, and ended ones fade."""
+    """Abandoned replies do not count, and the influence of ended ones fades."""
     forecast = Forecast()
     quiet = forecast.horizon(0.0, 60.0)
     for _ in range(10):
@@ -187,7 +188,7 @@ def test_ended_replies_leave_budget_for_more_of_them() -> None:
 
 
 def test_a_long_reply_is_expected_to_continue() -> None:
-    """At any age, some time is left to spend the budget over."""
+    """At any age, some time is left over which to spend the budget."""
     forecast = Forecast()
     reservation = forecast.expect()
     forecast.begin(reservation, 0.0)

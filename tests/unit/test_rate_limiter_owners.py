@@ -55,7 +55,7 @@ class Account:
 
 @pytest.mark.parametrize("minutes", [0, 1, 3])
 async def test_a_first_text_goes_before_the_flood_of_another(minutes: int) -> None:
-    """Also when the flood has used its share of the edits, and of the requests for endings."""
+    """This holds even when the flood has used its share of the edits and of the final requests."""
     account = Account()
     for _ in range(200):
         account.reply(ANN)
@@ -70,7 +70,8 @@ async def test_a_first_text_goes_before_the_flood_of_another(minutes: int) -> No
 
 
 async def test_a_workspace_with_many_people_does_not_hold_back_another() -> None:
-    """A first text of a workspace without replies is the next in Discord's global limit."""
+    """The first text of a workspace without replies is the next request in Discord's global
+    limit."""
     account = Account(Limit(46, 1.0, Pace.NONE))
     for number in range(200):
         account.reply(ReplyOwner("w1", str(number)), None)

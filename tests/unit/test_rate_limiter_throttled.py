@@ -67,9 +67,8 @@ class Desk:
 async def test_a_final_text_follows_retry_after_despite_many_429s(
     seed: int,
 ) -> None:
-    """A process that starts on a spent budget: each goes within 2 s of Retry-After, which is a
-    whole number of seconds and so up to one late.
-    """
+    """When a process starts on a spent budget, each text is sent within 2 s of Retry-After, which
+    is in whole seconds and so up to one second late."""
     dice = random.Random(seed)
     desk = Desk(used=10)
     asked, tasks = [], []

@@ -1,4 +1,5 @@
-"""Hostile files cost a sentence: the child may die, the parent and other files do not notice."""
+"""A hostile file costs one sentence: the child may die, but the parent and other files are
+unaffected."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ SOAK_MUTANTS = 20_000
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[SandboxExtractor]:
-    """One extractor for all tests: what one file does to it would show in the next."""
+    """One extractor for all tests, so that an effect of one file would show in the next."""
     extractor = SandboxExtractor(pages=100)
     yield extractor
     asyncio.run(extractor.aclose())
@@ -39,7 +40,7 @@ async def extractor(shared: SandboxExtractor) -> AsyncIterator[SandboxExtractor]
 
 
 async def attempt(extractor: SandboxExtractor, name: str, data: bytes) -> Extract | Omission:
-    """What becomes of a file; any error but AttachmentError fails the test."""
+    """The result of reading a file; any error but AttachmentError fails the test."""
     try:
         found = await extractor.extract(name, "", data)
     except AttachmentError as error:
@@ -75,7 +76,7 @@ async def test_deep_nesting_ends(extractor: SandboxExtractor) -> None:
 
 
 async def test_loops_and_endless_claims_end(extractor: SandboxExtractor) -> None:
-    """The parent does not grow: only a file and what is kept of it are in its memory."""
+    """The parent does not grow: its memory holds only the file and the extract."""
     loops = [*hostile.loops()]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for name, data in loops:
@@ -101,7 +102,7 @@ async def test_polyglots_are_what_their_first_bytes_say(extractor: SandboxExtrac
 
 
 async def test_names_are_never_paths(extractor: SandboxExtractor) -> None:
-    """Names of any kind change at most the language of a text."""
+    """A name can at most change the language of a text."""
     for name in ("/etc/passwd", "../../x.py", "a\0b.txt", "\n\u202egnp.txt", "x" * 100_000, ""):
         found = await attempt(extractor, name, b"content")
         assert isinstance(found, Extract)
@@ -141,7 +142,7 @@ def _descriptors() -> int:
 
 
 async def _try_mutants(extractor: SandboxExtractor, *, seed: int, count: int) -> Counter[str]:
-    """How often each result came. The parent neither grows nor leaks descriptors."""
+    """The number of each result. The parent neither grows nor leaks descriptors."""
     random_, seeds = random.Random(seed), sorted(hostile.seeds().items())
     descriptors = _descriptors()
     counted: Counter[str] = Counter()

@@ -61,7 +61,7 @@ def test_encodings_are_detected(data: bytes, expected: str) -> None:
 
 
 def test_control_characters_are_removed() -> None:
-    """Also colors of a terminal, bidirectional overrides and invisible tags."""
+    """This includes terminal colors, bidirectional overrides and invisible tags."""
     found = read("a\x07b\x1b[31mred\x1b[0m\r\nc\rd\u202ee\U000e0041f\x00".encode(), "build.log")
     assert found.text == "abred\nc\ndef"
 

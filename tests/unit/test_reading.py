@@ -1,4 +1,4 @@
-"""Nothing that a model writes vanishes or is shown raw, whatever the language, on every surface."""
+"""No text that a model writes vanishes or is shown raw, in any language, on any surface."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SURFACES: dict[str, tuple[Render, Reader, str]] = {
     "page": (html_of, on_page, "|"),
 }
 
-# ── documents that know what people must read ─────────────────────────────────────────────────
+# ── documents with their readable text ────────────────────────────────────────────────────────
 _WORDS = st.sampled_from(
     [
         "注意",
@@ -113,7 +113,8 @@ _DOCUMENTS = st.lists(_BLOCKS, min_size=1, max_size=5).map(
 
 
 def _comparable(text: str) -> str:
-    """Fences inside code may be written with tildes, and bars may be a table's."""
+    """Make texts comparable: fences inside code may be written with tildes, and bars may belong to
+    a table."""
     return re.sub(r"[|`~]", "", squeezed(text))
 
 
@@ -129,7 +130,7 @@ def test_people_read_every_letter_and_no_marks(surface: str, document: Part) -> 
 @settings(few_examples, max_examples=12)
 @given(_DOCUMENTS, st.lists(st.integers(1, 25), min_size=1, max_size=4))
 def test_every_frame_shows_only_text_of_the_final_reply(document: Part, sizes: list[int]) -> None:
-    """After every chunk, on each surface, what people read is part of what they read in the end."""
+    """After every chunk, on each surface, the visible text is part of the final visible text."""
     for render, reader, decoration in SURFACES.values():
         final = _comparable(reader(render(document[0])))
         for frame in frames(chunked(document[0], sizes), PlainRenderer(100_000)):
@@ -156,7 +157,7 @@ def _check_part(shown: str, final: str, decoration: str) -> None:
 @settings(few_examples, max_examples=25)
 @given(_DOCUMENTS, st.lists(st.integers(1, 25), min_size=1, max_size=4))
 def test_slacks_text_only_grows(document: Part, sizes: list[int]) -> None:
-    """Stable text can be appended to a stream: what was sent stays as it was sent."""
+    """Stable text can be appended to a stream, so what was sent must not change."""
     seen = frames(chunked(document[0], sizes), SLACK)
     final = seen[-1].pages
     for frame in seen[:-1]:
@@ -275,7 +276,7 @@ def test_a_readme_in_a_fence_is_one_block() -> None:
 
 @pytest.mark.parametrize("limit", range(60, 200, 13))
 def test_a_readme_that_is_cut_stays_one_block_on_each_page(limit: int) -> None:
-    """The code of all pages together is the code; nothing behind it is drawn into it."""
+    """The pages' code adds up to the whole code, and no text after it becomes part of it."""
     source = ANSWERS["nested_fences"].partition("\nUse ")[0]
     pages = frames(chunked(source, [9]), PlainRenderer(limit))[-1].pages
     blocks = [re.findall(r"<pre.*?</pre>", html_of(page.text), re.DOTALL) for page in pages]
@@ -454,7 +455,7 @@ def _mended(text: str) -> str:
 
 
 def _calls(render: Render, text: str) -> int:
-    """How many functions are called: the same on every machine."""
+    """The number of function calls, which is the same on every machine."""
     calls = 0
 
     def count(_frame: FrameType, event: str, _argument: object) -> None:

@@ -1,4 +1,4 @@
-"""What people see of reasoning: nothing, a note, or a few lines above the answer."""
+"""How people see reasoning: not at all, as a note, or as a few lines above the answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LABEL = f"> _{texts.THOUGHTS}_\n"
 
 # ── the note ──────────────────────────────────────────────────────────────────────────────────
 def notes_of(display: ReasoningDisplay, *moments: float) -> list[str]:
-    """The notes while a model streams "a0 ", "a1 ", … at these moments."""
+    """The notes shown while a model streams "a0 ", "a1 ", … at these moments."""
     view, notes = ReasoningView(display), list[str]()
     for number, now in enumerate(moments):
         view.add(f"a{number} ")
@@ -48,7 +48,7 @@ def test_hidden_reasoning_is_not_above_the_answer() -> None:
 
 
 def test_the_next_model_starts_with_empty_reasoning() -> None:
-    """The reasoning of a model that failed is not above the answer of the next."""
+    """The reasoning of a failed model is not shown above the next model's answer."""
     view = ReasoningView(ReasoningDisplay.SHOWN)
     view.add("first")
     view.reset()

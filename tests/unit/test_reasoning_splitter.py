@@ -85,7 +85,7 @@ def test_special_tokens_are_dropped_at_the_end_only(token: str) -> None:
 
 
 def test_an_answer_cut_by_a_limit_keeps_its_last_characters() -> None:
-    """Servers append their token only to answers that end on their own."""
+    """Servers append their token only to answers that end normally."""
     assert split(["The template: <|im_start|>user\nHi<|im_end|>"], cut=True)[1].endswith("_end|>")
     assert split(["<|channel|>analysis<|message|>Hm"], cut=True) == ("Hm", "")
     assert split(["analysisWe see"], cut=True) == ("We see", "")
@@ -122,6 +122,6 @@ def test_an_unpaired_surrogate_is_replaced(parts: list[str]) -> None:
 
 
 def test_a_tag_that_a_sentence_mentions_is_text() -> None:
-    """That is, if it is never closed and a word follows."""
+    """This applies if the tag is never closed and a word follows."""
     assert split(["<think> is a tag."])[1] == "<think> is a tag."
     assert split(["<think>Hm"])[1] == "Hm"

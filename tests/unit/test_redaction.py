@@ -151,7 +151,7 @@ async def test_another_attempt_begins_with_nothing_kept_back() -> None:
 
 
 async def test_code_of_the_model_is_no_placeholder_and_a_value_behind_a_word_is_put_back() -> None:
-    """An index such as `heap[key-1]` must not become the key of someone's question."""
+    """An index such as `heap[key-1]` must not become the key from someone's question."""
     answer = "`heap[key-1]` has [key-1], 卡[card-1], x=[key-1]"
     for question, shown in (
         (f"sort by {KEY} {CARD}", f"`heap[key-1]` has {KEY}, 卡{CARD}, x={KEY}"),

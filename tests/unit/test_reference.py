@@ -1,4 +1,4 @@
-"""`docs/reference/` says what the code does."""
+"""`docs/reference/` matches the code."""
 
 from __future__ import annotations
 

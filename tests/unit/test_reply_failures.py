@@ -62,7 +62,7 @@ async def test_a_post_with_an_unknown_outcome_is_not_repeated(succeeds: bool) ->
 
 
 async def test_a_slow_edit_is_abandoned_but_not_cancelled() -> None:
-    """When it takes effect late, the newest text is sent again."""
+    """When the edit takes effect late, the newest text is sent again."""
     rig = ReplyRig()
     async with rig.publisher(limit=5.0) as reply:
         reply.write("one")
@@ -90,7 +90,7 @@ async def test_a_slow_post_is_found_instead_of_repeated() -> None:
 
 
 async def test_a_platform_that_fails_for_long_is_given_up() -> None:
-    """After the publisher's patience the reply ends with Unsettled; a restart will show it."""
+    """When the publisher's patience ends, the reply ends with Unsettled; a restart will show it."""
     rig = ReplyRig(lambda scope: None)
     async with rig.publisher(patience=30.0) as reply:
         reply.write("one")

@@ -1,4 +1,5 @@
-"""Long code becomes a file: when, its content and its name; sealed pages never change for it."""
+"""Long code becomes a file: when it does, its content and its name; sealed pages never change for
+it."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def only_file(pages: tuple[Page, ...]) -> tuple[str, str]:
 
 # ── when a block becomes a file ───────────────────────────────────────────────────────────────
 def test_a_long_block_becomes_its_first_lines_and_a_file() -> None:
-    """The text before, twelve lines and a note; the file with a caption; then the text after."""
+    """The preceding text, twelve lines and a note; the file with a caption; then the following
+    text."""
     first, second, third = pages_of(f"Here:\n\n{fenced()}\n\nThat is all.")
     shown = "".join(CODE.splitlines(keepends=True)[:12])
     sentence = "_That is how it begins: all of it, 60 lines, is in the file below._"
@@ -124,7 +126,7 @@ INDENTED = "def f():\n    if x:\n\n        return 1\n" + CODE.replace("line", " 
     "around", ["", "> ", "- ", "1. ", "> 1. ", "- > ", "   ", "- a\n\n    - b\n\n      "]
 )
 def test_the_file_holds_exactly_the_code(around: str, code: str) -> None:
-    """The containers' markers and indentation are removed; the code's indentation stays."""
+    """The containers' markers and indentation are removed; the code's own indentation stays."""
     before, _, first = around.rpartition("\n")
     further = first if set(first) <= {">", " "} else first.replace("-", " ").replace("1.", "  ")
     lines = fenced(code).split("\n")
@@ -179,7 +181,7 @@ def test_a_growing_file_shows_its_number_of_lines() -> None:
 
 
 def test_refused_files_become_pages() -> None:
-    """Everything is paginated again, as if there were no rules."""
+    """Everything is paginated again, as if the file rules did not exist."""
     text = f"Here:\n\n{fenced()}\n\nThat is all."
     document = Document(PlainRenderer(300), RULES)
     document.write(text)

@@ -50,7 +50,7 @@ async def test_the_file_replaces_the_pages_of_code() -> None:
 
 
 async def test_a_file_is_uploaded_once() -> None:
-    """The reply may continue below the file for long."""
+    """The reply may continue below the file for a long time."""
     rig = file_rig()
     async with rig.publisher(controls=(Control.STOP,)) as reply:
         await grow(rig, reply, f"{REPLY}\n\n" + "One more line.\n\n" * 40)
@@ -111,7 +111,8 @@ FILE = File("code.py", CODE)
 
 
 def test_surplus_pages_of_this_attempt_are_removed_when_the_frame_is_whole() -> None:
-    """Not while a long text is still paginated, and not pages of an earlier attempt."""
+    """They stay while a long text is still being paginated, and so do pages of an earlier
+    attempt."""
     shown = Shown(tuple(ShownPage(n, f"m{n}", "c", "x", n + 1, True) for n in range(3)))
     short = Frame((page("x", 0),), final=False)
     assert plan(shown, short) is None

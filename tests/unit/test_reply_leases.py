@@ -32,7 +32,7 @@ class Lease:
             await self.changed.wait()
 
     def release(self) -> None:
-        """Nothing is renewed."""
+        """Renew nothing."""
 
     def set(self, *, can_send: bool, is_lost: bool = False) -> None:
         self.can_send, self.is_lost = can_send, is_lost
@@ -57,7 +57,8 @@ async def test_text_waits_for_the_renewal_and_is_then_the_newest() -> None:
 
 
 async def test_nothing_is_sent_after_the_lease_is_lost() -> None:
-    """Neither text nor the end of typing and status: the other process shows them."""
+    """Neither text nor the end of typing and status is sent, because the other process shows
+    them."""
     rig, lease = ReplyRig(), Lease()
     with pytest.raises(LostOwnership):
         async with rig.publisher(lease=lease) as reply:
@@ -88,7 +89,7 @@ async def test_a_new_attempt_does_not_begin_without_the_lease() -> None:
 
 
 async def test_a_request_that_waited_too_long_is_not_sent() -> None:
-    """Between the first look at the lease and the request the process was stopped."""
+    """The process was suspended between the check of the lease and the request."""
     lease, sent = Lease(), []
     may_go_on = asyncio.Event()
 
@@ -121,8 +122,8 @@ async def test_what_a_request_starts_for_others_may_send_on() -> None:
     await (await create_task_under(lease, start_worker()))
 
 
-async def test_what_a_request_starts_for_its_turn_sends_under_the_same_lease() -> None:
-    """Slack's status is set in the background, and belongs to the turn alone."""
+async def test_tasks_that_a_request_starts_for_its_turn_send_under_the_same_lease() -> None:
+    """Slack's status is set in the background, and belongs only to the turn."""
     lease, may_send = Lease(), asyncio.Event()
 
     async def set_status() -> None:

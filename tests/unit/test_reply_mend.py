@@ -1,4 +1,5 @@
-"""Mending: frames never show raw what becomes markup later, according to an independent parser."""
+"""Mending: frames never show characters raw that become markup later, according to an independent
+parser."""
 
 from __future__ import annotations
 
@@ -82,7 +83,7 @@ def test_half_written_markup_is_completed(written: str, seen: str) -> None:
 
 @pytest.fixture(scope="module", params=sorted(ANSWERS.keys() - BEYOND_COMMONMARK))
 def grown(request: pytest.FixtureRequest) -> tuple[str, list[Frame]]:
-    """A realistic answer and its frame after every character."""
+    """A realistic answer, and its frame after every character."""
     text = ANSWERS[request.param]
     return text, frames(text, PlainRenderer(100_000))
 
@@ -123,7 +124,7 @@ def test_resuming_gives_the_same_result_as_starting_over(text: str, sizes: list[
 
 
 def test_mending_holds_back_little_text(grown: tuple[str, list[Frame]]) -> None:
-    """A line of markers, a table's header, a link's address."""
+    """A line of markers, a table header, or a link's address."""
     _, seen = grown
     behind = [
         length - (frame.pages[-1].end if frame.pages else 0)

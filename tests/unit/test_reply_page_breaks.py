@@ -95,7 +95,7 @@ def test_graphemes_are_never_split(measured) -> None:  # type: ignore[no-untyped
 
 
 def test_text_after_a_break_is_still_text() -> None:
-    """No page begins with words that would be a list, a heading or a quote there."""
+    """No page begins with words that would become a list, a heading or a quote there."""
     text = "It was 1986. A year - of all years - with # signs and > marks. " * 30
     for page in texts(text, 100):
         assert page[0].isalpha()
@@ -149,7 +149,8 @@ def test_the_frame_is_cached_until_something_changes() -> None:
 
 
 def steps(text: str, renderer: PlainRenderer, size: int) -> tuple[int, int]:
-    """The longest step and the sum of all, in calls of functions, with a frame every `size`."""
+    """The longest step and the sum of all steps, in function calls, with a frame every `size`
+    characters."""
     document, counts = Document(renderer), []
     for start in range(0, len(text), size):
         document.write(text[start : start + size])
@@ -159,7 +160,7 @@ def steps(text: str, renderer: PlainRenderer, size: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("limit", [2_000, 12_000])
 def test_no_step_is_long_and_the_cost_is_linear(limit: int) -> None:
-    """The longest step depends on the page, and twice the text costs about twice as much."""
+    """The longest step depends on the page size, and twice the text costs about twice as much."""
     answer = "\n\n".join(ANSWERS.values())
     _, once = steps(answer * 2, PlainRenderer(limit), 40)
     longest, twice = steps(answer * 4, PlainRenderer(limit), 40)

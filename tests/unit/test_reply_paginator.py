@@ -27,8 +27,8 @@ RENDERERS = [
 ]
 names = [f"{type(renderer).__name__}-{renderer.limit}" for renderer in RENDERERS]
 
-# Character by character costs as much as all other chunks together: on the smallest pages, and
-# on those with another measure and other text than the source.
+# Going character by character costs as much as all other chunk sizes together, so it is done only
+# on the smallest pages, and on those whose measure and text differ from the source.
 BY_CHARACTER = RENDERERS[2:]
 
 
@@ -47,7 +47,7 @@ def test_answers_have_the_same_pages_in_any_chunks(name: str, renderer: PlainRen
 
 @pytest.mark.parametrize("name", [name for name, text in ANSWERS.items() if len(text) < 600])
 def test_short_answers_have_the_same_pages_when_split_anywhere(name: str) -> None:
-    """At each character that may be markup, and at some places inside words."""
+    """The texts are split at each character that may be markup, and at some places inside words."""
     text, renderer = ANSWERS[name], PlainRenderer(200)
     expected = final_pages(text, renderer)
     for split in range(1, len(text)):

@@ -111,7 +111,7 @@ def test_a_page_with_unknown_text_is_rewritten() -> None:
 
 
 def test_surplus_pages_are_removed_when_the_reply_is_final() -> None:
-    """The growing reply may still need them; at the end the last is removed first."""
+    """The growing reply may still need them; at the end, the last one is removed first."""
     shown, _ = until_shown(Shown(), frame("one", "two", "three"))
     assert edits(forget_text(shown, 2), frame("one")) == edits(shown, frame("one"))
     _, requests = until_shown(shown, frame("one", final=True))

@@ -57,7 +57,7 @@ async def test_one_request_in_flight_and_the_newest_frame_wins() -> None:
 
 
 async def test_unseen_text_ages_until_it_is_on_the_screen_and_the_first_text_is_told_once() -> None:
-    """On a platform that hangs, it ages although a request is in flight."""
+    """On a platform that hangs, text ages even while a request is in flight."""
     rig, first = ReplyRig(), list[float]()
     began = rig.clock.monotonic()
     async with rig.publisher(on_visible=lambda: first.append(rig.clock.monotonic())) as reply:

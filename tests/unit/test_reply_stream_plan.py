@@ -92,7 +92,7 @@ PIECES = st.lists(
 def test_the_final_messages_show_the_final_frame(
     pieces: list[str], most: int, appends: int
 ) -> None:
-    """Whether streams are closed early, late or never."""
+    """This holds whether streams are closed early, late or never."""
     document = Document(PlainRenderer(300))
     platform, shown = Platform(most=most, most_appends=appends), Shown()
     for piece in pieces:
@@ -140,7 +140,8 @@ def test_a_long_unstable_beginning_is_posted() -> None:
 
 
 def test_an_append_has_a_close_as_its_alternative() -> None:
-    """When the budget for appends is used up, the same text closes the stream and edits follow."""
+    """When the budget for appends is used up, closing the stream sends the same text, and edits
+    follow."""
     platform = Platform()
     shown = platform.perform(
         _must(platform.plan(Shown(), Frame((page("one", "one"),), False))), Shown()

@@ -1,4 +1,4 @@
-"""Events of the Responses API: whatever they contain, no part of an answer is lost in silence."""
+"""Events of the Responses API: whatever they contain, no part of an answer is silently lost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Event = dict[str, Any]
 
 
 def encoded(finish: str = "stop") -> bytes:
-    """A stream as the simulator sends it: a summary, two messages' worth of tokens, the end."""
+    """A stream as the simulator sends it: a summary, tokens for two messages, the end."""
     body = {"model": "m", "reasoning": {"summary": "auto"}, "instructions": "Be kind."}
     encoder = ResponseEncoder(Dialect(), body, make_usage(9, 4, 2, 3))
     parts = [encoder.role(), encoder.reasoning("Hm"), encoder.reasoning(".")]
@@ -109,7 +109,7 @@ async def test_a_stream_becomes_text_reasoning_finish_reason_and_usage() -> None
 
 @pytest.mark.parametrize("finish", ["stop", "length", "content_filter"])
 async def test_a_stream_without_its_end_is_cut_off(finish: str) -> None:
-    """Wherever it ends, and even if everything but the last event came."""
+    """Wherever it ends, even if everything but the last event arrived."""
     sent = events(finish)
     for length in range(len(sent)):
         deltas, error = await receive(sent[:length])
@@ -117,7 +117,8 @@ async def test_a_stream_without_its_end_is_cut_off(finish: str) -> None:
 
 
 async def test_a_stream_without_one_of_its_events_is_whole_or_an_error() -> None:
-    """The last event has the text again: its end is made up for, a hole in it is an error."""
+    """The last event repeats the text, so a missing end is restored, while a gap in it is an
+    error."""
     sent = events()
     outcomes = set()
     for index, event in enumerate(sent):
@@ -292,7 +293,7 @@ def test_trimmed_blanks_are_no_missing_text() -> None:
 
 
 def test_another_document_is_an_error() -> None:
-    """An error object, or the answer of another API."""
+    """The body may be an error object, or a response of another API."""
     for body in ({"error": {"message": "no"}}, {"choices": []}, [1]):
         with pytest.raises(ErrorEvent):
             ResponseEvents().split(json.dumps(body).encode())

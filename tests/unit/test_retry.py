@@ -58,7 +58,7 @@ async def test_other_errors_and_cancellation_end_the_retries() -> None:
 
 
 def test_a_person_gets_one_notice_a_minute_and_one_per_message() -> None:
-    """Slack delivers a message again after one minute and after five."""
+    """Slack redelivers a message after one minute and after five."""
     clock = ManualClock()
     notices = StorageNotices(clock.monotonic)
     assert notices.is_due(said(1))

@@ -39,7 +39,7 @@ class FakeStore:
 
 
 class FastClock(SystemClock):
-    """Sleeps end immediately."""
+    """A clock whose sleeps end immediately."""
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(0)

@@ -70,7 +70,7 @@ def test_no_query_is_an_error(text: str) -> None:
 
 @given(st.text(max_size=60), st.integers(0, 60), st.integers(1, 20))
 def test_a_part_of_a_text_that_is_found_has_its_tokens(text: str, start: int, length: int) -> None:
-    """The index names every text that matches."""
+    """The index lists every text that matches."""
     for is_open in (False, True):
         term = Term.of(text[start : start + length], is_open=is_open)
         if not term.pieces or not term.is_in(fold(clean(text))):
@@ -114,7 +114,7 @@ def test_a_snippet_of_a_long_text_is_around_the_first_match() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_frequent_words_are_found_as_rare_ones(seed: int) -> None:
-    """A text with many beginnings of a term is read in another way from some point on."""
+    """If many words in a text begin with a term, the rest of the text is read in another way."""
     chance = random.Random(seed)
     words = chance.choices(["a", "aa", "ab", "京", "a-a"], k=2_000)
     text = chance.choice([" ", ""]).join([*words, "b"])
@@ -124,7 +124,7 @@ def test_frequent_words_are_found_as_rare_ones(seed: int) -> None:
 
 
 def test_a_hostile_text_takes_no_more_than_the_time_of_a_search() -> None:
-    """Before it is known whether a text matches, the time may be over."""
+    """Time may run out before it is known whether a text matches."""
     query = parse_query(" ".join(f'-"a {letter}"' for letter in "cdefgh") + " a")
     asked = count()
     assert query.matches("a " * 9)
@@ -174,7 +174,7 @@ def test_a_snippet_of_an_answer_has_no_markdown_and_its_marks_at_the_words(
 
 @given(st.text(alphabet="ab* _`[]()#>-|\n京\u00df~\\", max_size=900))
 def test_marks_of_a_snippet_have_what_was_searched(text: str) -> None:
-    """Whatever is left out; marks are in order, and none is empty."""
+    """Whatever is left out, marks are in order, and none is empty."""
     snippet = snippet_of_markdown(text, parse_query("ab 京").terms)
     assert len(snippet.text) <= SNIPPET + 2
     ends = [end for mark in snippet.marks for end in mark]

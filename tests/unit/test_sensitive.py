@@ -1,4 +1,4 @@
-"""A corpus of keys, cards, accounts, addresses and numbers: found, missed and wrongly found."""
+"""A corpus of keys, cards, accounts, addresses and numbers: found, missed, and found by mistake."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from bot.domain.policy import Redaction
 ROOT = Path(__file__).parents[2]
 ALL = frozenset(Redaction)
 LETTERS = string.ascii_letters + string.digits
-# Everything is made here, so that no file of the repository contains what looks like a key.
+# Everything is generated here, so that no file in the repository contains anything that looks like
+# a key.
 RANDOM = random.Random(7)
 
 
@@ -73,7 +74,7 @@ KEYS: list[Callable[[], str]] = [
     lambda: pem("OPENSSH "),
     lambda: pem(""),
 ]
-SECRETS: list[tuple[str, Callable[[], str]]] = [  # only what stands in front tells
+SECRETS: list[tuple[str, Callable[[], str]]] = [  # identified only by the text in front
     ("Authorization: Bearer {}", lambda: some(40)),
     ("Authorization: Basic {}", lambda: base64.b64encode(f"ann:{some(9)}".encode()).decode()),
     ("curl -H 'X-API-Key: {}'", lambda: some(32, HEX)),
@@ -171,7 +172,7 @@ def test_what_only_looks_like_a_value_is_left_alone() -> None:
 
 
 def test_our_own_code_and_documents_have_hardly_any_value() -> None:
-    """Two million characters of English and code; what is found are examples of addresses."""
+    """Two million characters of English and code contain only examples of addresses."""
     texts = [
         path.read_text()
         for pattern in ("docs/**/*.md", "bot/**/*.py", "adapters/**/*.py", "migrations/*.sql")
@@ -184,7 +185,7 @@ def test_our_own_code_and_documents_have_hardly_any_value() -> None:
         for text in texts
         for each in sensitive.find(text, ALL)
     ]
-    # Examples in comments and documents, and what stands for a password in an address.
+    # Examples in comments and documents, and placeholders for a password in an address.
     places = {"PASSWORD", "password"}
     wrong = [each for each in found if each[0] != "email" and "example" not in each[1]]
     wrong = [each for each in wrong if each[1] not in places]
@@ -206,7 +207,8 @@ def test_a_value_for_a_log_is_its_kind() -> None:
 
 
 def test_values_are_found_in_look_alike_characters() -> None:
-    """What a keyboard corrects and a website hides: nothing of the value is left in the text."""
+    """Whatever look-alikes keyboards and websites substitute, nothing of the value is left in the
+    text."""
     full_width = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
     arabic = {ord("0") + digit: 0x660 + digit for digit in range(10)}
     key = f"ghp_{some(36)}"

@@ -1,4 +1,4 @@
-"""What a model's server rejects is left out of later requests, and nothing else is."""
+"""A parameter that a model's server rejects is left out of later requests, and nothing else is."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def fastapi(location: str, kind: str, message: str) -> dict[str, Any]:
     return {"detail": [{"type": kind, "loc": ["body", location], "msg": message, "input": "low"}]}
 
 
-# Each rejection with what is learned from it, and where its wording was reported.
+# Each rejection, with the workaround it teaches and where its wording was reported.
 REJECTIONS: dict[str, tuple[int, Any, str]] = {
     "OpenAI, a model that does not reason": (
         400,
@@ -163,7 +163,7 @@ def quirks() -> ServerQuirks:
 
 @pytest.mark.parametrize(("status", "body", "learned"), REJECTIONS.values(), ids=REJECTIONS)
 def test_a_rejection_teaches_one_workaround(status: int, body: Any, learned: str) -> None:
-    """The next request differs in that alone, and the same rejection teaches nothing twice."""
+    """The next request differs only in that, and the same rejection teaches nothing twice."""
     server = quirks()
     sent = server.parameters(REQUEST, ImageUploads())
     report = ErrorReport.parse(status, body)

@@ -1,4 +1,4 @@
-"""What the service manager (systemd) hears of the bot, over a real socket."""
+"""What the bot reports to the service manager (systemd), over a real socket."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_watchdog_is_read_from_the_environment(
 
 
 def test_a_service_manager_that_is_gone_costs_nothing(listener: Listener) -> None:
-    """Nor does one that does not read: the bot never waits for it."""
+    """The bot never waits for it, even if it does not read."""
     ServiceManager("/nowhere/at/all").notify("READY=1")
     manager = ServiceManager(listener.address)
     for _ in range(10_000):

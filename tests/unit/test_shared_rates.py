@@ -1,4 +1,4 @@
-"""Questions a minute where several processes accept them."""
+"""Questions per minute when several processes accept them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY, ANN = ConversationKey("sim", "w1", "c1", "t1"), Author("U1", "Ann")
 
 
 class Elsewhere:
-    """What all processes have stored."""
+    """What all processes together have stored."""
 
     def __init__(self) -> None:
         self.questions: list[CountedQuestion] = []
@@ -35,7 +35,8 @@ def rates_of(elsewhere: Elsewhere, clock: ManualClock, **limits: int) -> Questio
 
 
 async def test_questions_at_other_processes_count() -> None:
-    """Each once, although the store also has those that this process has counted."""
+    """Each question counts once, although the store also has those that this process has
+    counted."""
     clock, elsewhere = ManualClock(), Elsewhere()
     rates = rates_of(elsewhere, clock, questions_per_minute=3)
     now = clock.time()

@@ -1,4 +1,4 @@
-"""Two schedulers of one bot: what one of them is asked, the one that runs the turn does."""
+"""Two schedulers of one bot: a request to one is carried out by the one that runs the turn."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from bot.turns.scheduler import Interrupt
 from bot.turns.shared_scheduler import SharedScheduler
 from tests.unit.test_scheduler import FakeStore, FastClock, Work, until
 
-AT = 12.5  # when a look was
+AT = 12.5  # time of each look
 CHANNEL = ConversationKey("sim", "w", "c", "")
 Handler = Callable[[Signal], Awaitable[None]]
 
 
 class Lease:
-    """A lease that is as it was set."""
+    """A lease whose state the test sets."""
 
     can_send, forbids_sending = True, False
 
@@ -35,14 +35,14 @@ class Lease:
         self.watcher, self.released = watcher, False
 
     async def wait(self) -> None:
-        """It may always send."""
+        """Always allow sending."""
 
     def release(self) -> None:
         self.released = True
 
 
 class LinkedCluster(LocalCluster):
-    """A process whose signals reach the `others` in the same moment."""
+    """A process whose signals reach the `others` immediately."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ def processes() -> tuple[Process, Process]:
 
 
 async def running_at(process: Process) -> None:
-    """Turn 10 of conversation 1 runs there."""
+    """Let turn 10 of conversation 1 run in that process."""
     process.store.turns[1] = [10]
     process.scheduler.wake(1)
     await until(lambda: process.work.started == [10])
@@ -153,7 +153,8 @@ async def test_a_reopened_turn_restarts_where_it_runs(processes: tuple[Process, 
 async def test_a_process_that_drains_leaves_its_questions_to_others(
     processes: tuple[Process, Process],
 ) -> None:
-    """Those that arrive while it drains, and those behind the turn that it completes."""
+    """It leaves questions that arrive while it drains, and those behind the turn that it
+    completes."""
     ann, bob = processes
     await running_at(ann)
     draining = asyncio.create_task(ann.scheduler.drain(30))
@@ -171,7 +172,7 @@ async def test_a_process_that_drains_leaves_its_questions_to_others(
 
 
 # ── lost leases ───────────────────────────────────────────────────────────────────────────────
-async def test_a_lost_turn_ends_without_a_result_and_its_conversation_goes_on(
+async def test_a_lost_turn_ends_without_a_result_and_its_conversation_continues(
     processes: tuple[Process, Process],
 ) -> None:
     ann, _ = processes
@@ -200,7 +201,7 @@ async def test_a_turn_that_is_lost_before_its_first_step_never_runs() -> None:
 async def test_the_lease_is_kept_while_a_failed_turn_waits_for_its_next_attempt(
     processes: tuple[Process, Process],
 ) -> None:
-    """Otherwise another process would try immediately, and a pause would be no pause."""
+    """Otherwise another process would try immediately, which would defeat the pause."""
     ann, _ = processes
     seen: list[bool] = []
 
@@ -252,7 +253,7 @@ def reaper_of(process: Process, leases: Leases, platforms: Sequence[str] = ("sim
     )
 
 
-async def test_the_turns_of_the_dead_run_and_the_others_are_told(
+async def test_turns_of_dead_processes_run_and_other_processes_are_signaled(
     processes: tuple[Process, Process],
 ) -> None:
     ann, _ = processes

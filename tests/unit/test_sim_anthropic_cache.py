@@ -1,4 +1,4 @@
-"""The simulated prompt cache keeps the rules that Anthropic publishes."""
+"""The simulated prompt cache follows the rules that Anthropic publishes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.sims.model.anthropic_cache import AnthropicCache, Block, CacheUse
 
 
 def listed(count: int, *marked: int, tokens: int = 100) -> list[Block]:
-    """Blocks with numbers as content and breakpoints at these indexes."""
+    """Blocks with numbers as content, and breakpoints at these indexes."""
     return [Block(str(n).encode(), tokens, n in marked) for n in range(count)]
 
 

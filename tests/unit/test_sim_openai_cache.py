@@ -1,4 +1,4 @@
-"""The simulated prompt cache of OpenAI keeps the published rules, at their strict ends."""
+"""The simulated prompt cache of OpenAI follows the published rules, at their strictest."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def test_the_model_and_the_effort_are_part_of_the_beginning() -> None:
 
 
 def test_many_conversations_with_one_beginning_share_a_machine_only_by_their_key() -> None:
-    """Beyond some requests a minute, further ones go elsewhere; a key keeps conversations apart."""
+    """Beyond a number of requests a minute, further ones go to other machines; a key keeps
+    conversations apart."""
     shared, keyed = OpenAICache(), OpenAICache()
     lengths = [
         (

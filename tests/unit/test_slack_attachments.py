@@ -1,4 +1,4 @@
-"""The files of Slack messages as attachments: every kind of file that Slack describes."""
+"""The files in Slack messages as attachments: every kind of file that Slack documents."""
 
 from __future__ import annotations
 
@@ -73,20 +73,20 @@ def test_an_uploaded_file() -> None:
     ],
 )
 def test_files_that_cannot_be_used(changes: dict[str, Any], omission: Omission) -> None:
-    """Nothing is downloaded, and people read a name."""
+    """Nothing is downloaded, and people see a name."""
     found = read(**changes)
     assert (found.omission, found.locator, bool(found.name)) == (omission, {}, True)
 
 
 def test_a_file_of_another_workspace_is_asked_for() -> None:
-    """Slack Connect: the message has a stub, and files.info the rest."""
+    """With Slack Connect, the message contains a stub, and files.info the rest."""
     found = attachment({"id": "F1", "mode": "file_access", "file_access": "check_file_info"})
     assert (found.name, found.locator, found.omission) == ("", {"file": "F1"}, None)
 
 
 @pytest.mark.parametrize("mode", ["space", "post", "quip", "canvas", "docs"])
 def test_posts_and_canvases_are_pages(mode: str) -> None:
-    """Slack serves them as HTML, whatever their type; their size is not that page's."""
+    """Slack serves them as HTML whatever their type; their size is not the page's."""
     found = read(mode=mode, mimetype="application/vnd.slack-docs")
     assert (found.name, found.media_type) == ("Third quarter", "text/html")
     assert (found.locator["type"], "size" in found.locator) == ("text/html", False)
@@ -178,7 +178,7 @@ def test_lost_files() -> None:
 
 
 def test_no_mutated_file_raises() -> None:
-    """Whatever a field has, the file is reported, and everything can be stored."""
+    """Whatever a field contains, the file is reported, and everything can be stored."""
     full = HOSTED | AUDIO | {"vtt": URL, "transcription": spoken("complete", "x", more=True)}
     full |= {"plain_text": "x", "from": [{"original": "a"}], "subject": "s", "alt_txt": "a"}
     tried = 0

@@ -1,4 +1,4 @@
-"""Everything that a Slack message shows becomes text for the model; the fixtures are anonymised."""
+"""Everything shown in a Slack message becomes text for the model; the fixtures are anonymised."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_unknown_blocks_yield_their_text(block: dict[str, Any], text: str) -> No
 
 
 def test_excerpts_are_limited_in_length() -> None:
-    """Each alone, and all together."""
+    """There is a limit for each excerpt, and one for all of them together."""
     forward = {"is_share": True, "author_name": "Bob", "text": "word " * 20_000}
     one = content.message_text({"text": "", "attachments": [forward]}, NAMES)
     assert len(one) < EXCERPT_CHARACTERS + 200

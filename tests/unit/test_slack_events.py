@@ -54,7 +54,7 @@ def test_a_mention_is_converted_for_the_model() -> None:
 
 
 def test_app_mention_and_message_yield_the_same_value() -> None:
-    """They may arrive in any order; only app_mention lacks the channel's kind."""
+    """They may arrive in either order; only app_mention lacks the channel's kind."""
     assert must_read("app_mention", "channel") == must_read("message_mention")
     assert must_read("app_mention").visibility is Visibility.PRIVATE
     assert must_read("app_mention_after_edit").source == must_read("message_mention").source

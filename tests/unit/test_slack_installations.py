@@ -1,4 +1,4 @@
-"""Installations: encryption, the store's rows, what a delivery is for, and the commands."""
+"""Installations: encryption, the store's rows, which one a delivery is for, and the commands."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_a_new_key_takes_over_at_the_start_and_the_old_one_can_go(place: P
         with pytest.raises(CannotStart) as raised:
             await vault_on(store, OTHER_KEY).unlock()
         assert str(raised.value) == install_texts.WRONG_KEY
-        # One that no key opens costs one workspace only.
+        # A record that no key opens affects only one workspace.
         await vault_on(store, OTHER_KEY).save(stored("T2"))
         assert len(await vault_on(store, newest).unlock()) == 2
         with pytest.raises(WrongKey):

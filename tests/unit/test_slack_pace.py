@@ -1,4 +1,4 @@
-"""A process's first reads, and which budget a refused post closes."""
+"""A process's first reads, and which budget a refused post exhausts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.clock import ManualClock
 
 
 async def reads_within(seconds: float, starts: int) -> int:
-    """How many reads processes send in that time, when each lives for an equal part of it."""
+    """How many reads processes send in that time, if each lives for an equal part of it."""
     clock, sent = ManualClock(), 0
 
     async def life() -> None:
@@ -30,9 +30,9 @@ async def reads_within(seconds: float, starts: int) -> int:
 
 
 async def test_a_minute_of_restarts_stays_within_slacks_tier() -> None:
-    """Tier 3 allows 50 reads a minute; one life, and five of twelve seconds each."""
+    """Tier 3 allows 50 reads a minute: with one process, and with five of twelve seconds each."""
     assert await reads_within(59, starts=1) <= AT_START + 60 / START_STEP
-    assert await reads_within(59, starts=5) <= 50  # it was 49 for each life
+    assert await reads_within(59, starts=5) <= 50  # it was 49 for each process
 
 
 async def test_after_a_minute_the_budget_alone_decides() -> None:

@@ -1,4 +1,4 @@
-"""People and user groups in Slack's answers and events, however odd these are."""
+"""People and user groups in Slack's responses and events, however odd these are."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def test_standings(changes: dict[str, Any], me: Identity, standing: Standing | N
 
 
 def test_no_odd_answer_gives_a_person_rights() -> None:
-    """A guest, a stranger and a member who administers nothing stay so, or become unknown."""
+    """A guest, a stranger and a member who administers nothing stay what they are, or become
+    unknown."""
     guest = {**PERSON, "is_restricted": True, "is_admin": False}
     stranger = {**PERSON, "team_id": "T2"}
     for mutation in mutations({"user": guest}):
@@ -69,7 +70,7 @@ def _user(payload: Any) -> dict[str, Any]:
 
 
 def test_no_odd_answer_puts_a_person_into_a_group() -> None:
-    """Nor does it make a group complete whose members are no list."""
+    """A group whose members are not a list does not become complete either."""
     group = {"id": "S1", "handle": "OnCall", "name": "All", "users": ["U2"], "user_count": "1"}
     group |= {"date_delete": 0}
     whole = parse_groups([group])
@@ -90,7 +91,7 @@ def test_no_odd_answer_puts_a_person_into_a_group() -> None:
     [
         ({"team": "T1"}, False, "T1"),
         ({"team": "T1"}, True, ""),
-        ({"team": "T1"}, None, ""),  # a message of a history
+        ({"team": "T1"}, None, ""),  # a message from a history
         ({"team": "T2"}, True, "T2"),
         ({"team": "T1", "user_team": "T2", "source_team": "T2"}, False, "T2"),
         ({"team": "T2", "user_team": "T1"}, True, "T1"),

@@ -60,7 +60,7 @@ def encoded(mention: str, style: int) -> str:
 @example("".join(MENTIONS))
 @example("&amp;lt;!channel>")
 def test_nothing_that_the_model_writes_notifies_anyone(markdown: str) -> None:
-    """Neither the page nor its notification text."""
+    """Neither the page nor its notification text contains a mention."""
     assert pings(RENDERER.render(markdown)) == []
     short = MRKDWN.summarize(RENDERER.render(markdown))
     controls = re.findall(r"<([^<>]*)>", short)
@@ -102,7 +102,7 @@ def test_mentions_that_only_a_parser_would_join_notify_no_one(markdown: str) -> 
 
 @given(texts, st.data())
 def test_appended_pieces_notify_no_one(markdown: str, data: st.DataObject) -> None:
-    """A stream shows the sum of its pieces, each state of which is rendered from the whole text.
+    """A stream shows the sum of its pieces, and each state is rendered from the whole text.
 
     If the next state does not extend the last one, the stream is closed and edited instead.
     """

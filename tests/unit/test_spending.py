@@ -1,4 +1,4 @@
-"""Periods, accounts, who a budget counts, and the sentences about budgets."""
+"""Periods, accounts, who counts against a budget, and the sentences about budgets."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def test_a_day_with_a_change_of_the_clocks_has_23_or_25_hours() -> None:
 
 
 def test_a_period_ends_exactly_where_the_next_one_begins() -> None:
-    """In every zone, also where a day begins at one o'clock because midnight is skipped."""
+    """This holds in every zone, even where a day begins at one o'clock because midnight is
+    skipped."""
     start = datetime(2023, 1, 1, tzinfo=UTC)
     for name in ZONES:
         zone = ZoneInfo(name)
@@ -105,7 +106,7 @@ def test_a_shared_channel_of_the_page_counts_for_the_person_and_for_itself() -> 
 
 
 async def test_a_budget_of_certain_people_counts_them_and_those_who_may_be_them() -> None:
-    """If the platform does not answer, the limit must not fall away."""
+    """If the platform does not respond, the limit must still apply."""
     interns = (PersonRef(PersonKind.NAME, "interns"),)
     known: dict[str, bool | None] = {ANN.id: True, BEN.id: False, "U3": None}
 
@@ -140,7 +141,7 @@ def test_a_refusal_names_the_time_when_the_budget_is_full_again() -> None:
 
 
 def test_a_notice_below_an_answer_is_no_failure() -> None:
-    """Programs get the sentence of a failure, and none for an answer."""
+    """Programs get a sentence for a failure, and none for an answer."""
     line = BudgetLine(budget(), "a", PeriodSpan("2026-11-30", 0.0))
     notices = spending_texts.notices([BudgetState(line, 2 * NANO, 0), BudgetState(line, NANO, 0)])
     assert notices[0].startswith("Your budget for today is used up now")
@@ -151,7 +152,7 @@ def test_a_notice_below_an_answer_is_no_failure() -> None:
 
 
 def test_usage_is_lists_with_lines_of_their_own_between() -> None:
-    """A line directly below a list would be shown as a part of its last element."""
+    """A line directly below a list would be rendered as part of the list's last item."""
     zone, row = ZoneInfo("Europe/Berlin"), UsageRow(("openai/m",), 2, Usage(10, 5), 7, unpriced=1)
     line = BudgetLine(budget(), "a", PeriodSpan("2026-11-30", 0.0))
     summary = UsageSummary(row, row, (BudgetState(line, NANO, 0),), (row,))

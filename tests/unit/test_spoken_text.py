@@ -1,4 +1,4 @@
-"""Transcripts: what counts as speech, and under which name a recording is sent."""
+"""Transcripts: what counts as speech, and the name under which a recording is sent."""
 
 from __future__ import annotations
 

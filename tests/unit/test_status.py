@@ -69,7 +69,7 @@ def settings(folder: Path) -> Settings:
 
 @asynccontextmanager
 async def serving(path: Path, **answers: Any) -> AsyncIterator[ControlSocket]:
-    """A socket whose answers are values, exceptions, or events to wait for."""
+    """A socket whose responses are values, exceptions, or events to wait for."""
 
     def make(value: Any) -> Any:
         async def answer() -> Mapping[str, Any]:
@@ -185,7 +185,7 @@ async def test_a_bot_that_lives_keeps_its_socket(tmp_path: Path) -> None:
 async def test_the_socket_of_a_bot_that_ends_is_the_next_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when processes in one folder are replaced one after the other."""
+    """Processes in one folder may replace each other."""
     monkeypatch.setattr(control_socket, "RETRY_SECONDS", 0.001)
     path = tmp_path / "s.sock"
     with structlog.testing.capture_logs() as lines:
@@ -222,7 +222,7 @@ async def test_a_missing_folder_is_used_once_it_exists(
 
 # ── reading it ────────────────────────────────────────────────────────────────────────────────
 async def test_answers_of_other_versions(tmp_path: Path) -> None:
-    """Fields that a newer bot has are ignored; what cannot be read is one sentence."""
+    """Fields from a newer bot are ignored; an unreadable response gives one sentence."""
     path = settings(tmp_path).socket_path
     newer = {**STATUS.to_json(), "moon": "full"}
     async with serving(path, status=newer):

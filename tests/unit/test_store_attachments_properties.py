@@ -1,4 +1,5 @@
-"""Random sequences of transitions with shared bytes: files are exactly what attachments have."""
+"""Random sequences of transitions with shared bytes: exactly the files of attachments are
+stored."""
 
 from __future__ import annotations
 
@@ -78,7 +79,7 @@ class Random:
         self.now = 0.0
 
     def check_after_each(self, steps: list[Any]) -> None:
-        """Take the steps, and then delete everything. Asserts after each what must hold."""
+        """Take the steps, then delete everything, asserting the invariants after each step."""
         for name, *args in steps:
             self.step(name, *args)
         self.work_off()

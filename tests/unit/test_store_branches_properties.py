@@ -12,7 +12,7 @@ from tests.support.store_kit import check_file
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_what_is_shown_is_the_branch_that_the_tree_says(seed: int) -> None:
+def test_the_shown_branch_matches_the_tree(seed: int) -> None:
     with closing(in_memory()) as db:
         check_random_history(db, seed, steps=50)
         check_file(db)

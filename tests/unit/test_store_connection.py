@@ -13,7 +13,7 @@ PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
 async def test_aiosqlite_has_the_private_members_that_the_connection_uses() -> None:
-    """`_execute` runs a function on the thread; the others are sqlite3's connection."""
+    """`_execute` runs a function on the thread; the others belong to sqlite3's connection."""
     async with aiosqlite.connect(":memory:") as connection:
         assert inspect.iscoroutinefunction(connection._execute)
         assert isinstance(connection._conn, sqlite3.Connection)

@@ -1,7 +1,7 @@
 """Random sequences of transitions: windows never move back, and a summary repeats no old text.
 
 The model keeps what each summary's writer saw. A stored summary must cover a prefix of the present
-epoch that still reads like that, whatever people edit, erase, reset and bring back while it is
+epoch whose text is still the same, whatever people edit, erase, reset and restore while it is being
 written.
 """
 
@@ -49,7 +49,7 @@ Seen = tuple[tuple[int, str, str, tuple[str, ...]], ...]
 
 @dataclass(frozen=True)
 class Writing:
-    """A summary while it is written: its text, its source, and the revision that was read."""
+    """A summary being written: its text, its source, and the revision that was read."""
 
     epoch: int
     revision: int
@@ -79,7 +79,7 @@ class World:
     windows: dict[int, Window] = field(default_factory=dict)
 
     def check_after_each(self, steps: list[Any]) -> None:
-        """Take the steps. Asserts after each what must hold."""
+        """Take the steps, asserting the invariants after each."""
         for name, *args in steps:
             self.step(name, *args)
 
@@ -176,7 +176,8 @@ class World:
             self.window(self.epoch()).told = True
 
     def write(self, before: int) -> None:
-        """Begin a summary. It ends at a message that its writer has read, never behind all."""
+        """Begin a summary, which ends at a message that its writer has read and never covers all
+        messages."""
         known = self.below(before)
         before = max((index + 1 for index, *_ in known), default=0)
         summary = Summary(f"summary {self.now}", before, "m")
@@ -185,7 +186,7 @@ class World:
         self.changed = False
 
     def save(self) -> None:
-        """A refused summary has no effect; one of a conversation that did not change is saved."""
+        """A refused summary has no effect; a summary of an unchanged conversation is saved."""
         if self.writing is None or not self.exists():
             return
         writing = self.writing
@@ -232,7 +233,8 @@ class World:
         )
 
     def everything(self) -> tuple[object, ...]:
-        """All messages and files: a change in an earlier epoch may refuse a summary, too."""
+        """All messages and files, because a change in an earlier epoch may also refuse a
+        summary."""
         rows = self.db.execute("SELECT id, epoch, idx, role, content, erased_at FROM messages")
         files = self.db.execute("SELECT message_id, uid FROM attachments")
         return self.epoch(), *map(tuple, rows), *map(tuple, files)
@@ -297,7 +299,7 @@ def test_a_present_summary_goes_when_messages_that_it_never_saw_join() -> None:
 
 
 def test_a_reply_that_arrives_between_newer_messages_ends_the_summary() -> None:
-    """A turn that runs through a reset and its undo gets its reserved index afterwards."""
+    """A turn that runs across a reset and its undo gets its reserved index afterwards."""
     world = opened()
     dialogue(world, "say 1 0", "claim", "add 1", "write 3", "save")
     assert world.state().summary is not None

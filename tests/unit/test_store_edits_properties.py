@@ -33,7 +33,7 @@ class Random:
         self.now = 0.0
 
     def check_after_each(self, steps: list[Any]) -> None:
-        """Take the steps, and then end every turn. Asserts after each what must hold."""
+        """Take the steps, then end every turn, asserting the invariants after each step."""
         for name, *args in steps:
             self.step(name, *args)
         self.work_off()
@@ -80,7 +80,7 @@ class Random:
             turns.record_intent(self.db, self.claim.fence, page)
             message = f"r{int(self.now) % 8}"
             if not turns.record_shown(self.db, self.now, self.claim.fence, page, "c1", message):
-                self.claim = None  # people have deleted it: the reply was taken back
+                self.claim = None  # people have deleted it, so the reply was taken back
 
     def conclude(self) -> None:
         if self.claim is not None:
@@ -92,7 +92,7 @@ class Random:
             turns.finish(self.db, self.now, self.claim.fence)
 
     def work_off(self) -> None:
-        """Claim and finish all turns that are left."""
+        """Claim and finish all remaining turns."""
         while (claim := turns.claim(self.db, self.now, 1)) is not None:
             if claim.result is None:
                 end = TurnResult(Outcome.ANSWERED, "Yes.", "Yes.")

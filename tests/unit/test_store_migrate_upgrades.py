@@ -79,7 +79,7 @@ async def test_an_older_database_resumes_where_it_stopped(older: Path) -> None:
     indirect=True,
     ids=lambda file: file.stem,
 )
-async def test_what_older_releases_could_not_use_becomes_an_attachment(older: Path) -> None:
+async def test_files_that_older_releases_could_not_use_become_attachments(older: Path) -> None:
     """The sentence under an answer names it like any other omitted attachment."""
     with closing(sqlite3.connect(older)) as db, db:
         db.execute("UPDATE messages SET unusable = ? WHERE source LIKE '%m3'", (BROUGHT,))

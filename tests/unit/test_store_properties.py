@@ -27,7 +27,7 @@ NUMBERS = st.integers(0, 60)
 
 @dataclass
 class Held:
-    """The turn that is claimed."""
+    """The claimed turn."""
 
     turn: int
     attempt: int

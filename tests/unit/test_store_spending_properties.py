@@ -1,8 +1,8 @@
 """Random requests under random budgets: the books equal a naive reference that adds everything up.
 
-The reference keeps every request in a list and computes each sum again. It also checks the promise:
-what is spent of a budget exceeds it by at most one reservation, as long as no request uses more
-than it reserved.
+The reference keeps every request in a list and computes each sum again. It also checks the promise
+that a budget is exceeded by at most one reservation, as long as no request uses more than it
+reserved.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ STEPS = st.one_of(
 
 @dataclass
 class Entry:
-    """A request as the reference knows it. `booked` is None while it runs."""
+    """A request in the reference. `booked` is None while it runs."""
 
     id: int
     person: str
@@ -84,7 +84,7 @@ class World:
         return [entry for entry in self.entries if entry.booked is None]
 
     def spent(self, line: BudgetLine) -> tuple[int, int]:
-        """The amounts that are spent and reserved of a line, in its unit."""
+        """The amounts of a line that are spent and reserved, in its unit."""
         name = (line.budget.name, line.account, line.period.name)
         spent = reserved = 0
         for entry in self.entries:
@@ -146,7 +146,7 @@ def settle(world: World, number: int, share: float, count: int) -> None:
     if entry is None:
         return
     quote, parts = entry.quote, []
-    for _ in range(count):  # two: a model of the chain failed in mid-answer, another one answered
+    for _ in range(count):  # two: one model of the chain failed in mid-answer, another one answered
         said = int(quote.max_output * share / count)
         usage = Usage(quote.input_tokens // count, said)
         known = quote.input_cost is not None
@@ -203,14 +203,15 @@ DO = {
 
 
 def check_after_each(world: World, steps: list[tuple[object, ...]]) -> None:
-    """Take the steps. Asserts after each that the books equal the reference."""
+    """Take the steps, asserting after each that the books equal the reference."""
     for name, *arguments in steps:
         DO[str(name)](world, *arguments)  # type: ignore[operator]
         check(world)
 
 
 def check(world: World) -> None:
-    """Every sum is right, and no budget is exceeded by more than one reservation."""
+    """Check that every sum is right, and that no budget is exceeded by more than one
+    reservation."""
     lines = {
         (line.budget.name, line.account, line.period.name): line
         for entry in world.entries

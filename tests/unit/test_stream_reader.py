@@ -79,7 +79,7 @@ async def test_errors_after_the_finish_reason_are_ignored() -> None:
 
 
 async def test_a_finish_reason_on_every_chunk_does_not_end_the_answer() -> None:
-    """The body's end does; once the quirk is known, an error before that end is a cut."""
+    """Only the end of the body does; once the quirk is known, an error before it means a cut."""
     steps = [Delta("b", "", "stop"), 0.05, Delta("c", "", "stop"), 0.05, Delta("d", "", "stop")]
     quirks = StreamQuirks()
     got = await read(make_reader(PATIENT, quirks), steps)

@@ -25,7 +25,7 @@ async def forever() -> None:
 
 
 async def test_the_limit_to_the_first_token_spans_all_waits() -> None:
-    """Several waits without a token share it."""
+    """Several waits without a token share one limit."""
     with StreamTimeout(StreamTimeouts(first_token=1.0, between_tokens=9)) as timeout:
         await timeout.wait(asyncio.sleep(0.3))
         with pytest.raises(StreamTimedOut):
@@ -45,7 +45,7 @@ async def test_each_token_restarts_the_limit() -> None:
 
 
 async def test_the_limit_between_tokens_may_be_the_shorter_one() -> None:
-    """This limit replaces the one to the first token, even if that one would end later."""
+    """This limit replaces the one for the first token, even if that would expire later."""
     with StreamTimeout(StreamTimeouts(first_token=30, between_tokens=0.1)) as timeout:
         await timeout.wait(asyncio.sleep(0.01))
         timeout.record_token()
@@ -78,7 +78,7 @@ async def test_a_cancellation_from_outside_is_not_a_timeout() -> None:
 
 
 async def test_a_timeout_leaves_the_task_uncancelled() -> None:
-    """The task can therefore continue with the next model."""
+    """It can therefore continue with the next model."""
     with StreamTimeout(QUICK) as timeout, pytest.raises(StreamTimedOut):
         await timeout.wait(forever())
     task = asyncio.current_task()

@@ -1,4 +1,5 @@
-"""The request for a summary quotes a conversation as data; its answer is read by form."""
+"""The request for a summary quotes a conversation as data, and its answer is checked by its
+form."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ def request_of(*texts: str, notes: str = "", facts: ModelFacts = FACTS) -> ChatR
 def test_no_text_of_a_conversation_or_of_earlier_notes_leaves_its_quote(
     text: str, notes: str
 ) -> None:
-    """Whatever it contains, each of its lines is quoted: the rest is ours, or a name."""
+    """Whatever it contains, each line is quoted; all other text is ours, or a name."""
     system, user = request_of(text, notes=notes).messages
     empty_system, empty_user = request_of("", notes=notes and "x").messages
     assert system == empty_system
@@ -53,7 +54,7 @@ def test_orders_in_a_message_stay_data() -> None:
 
 
 def test_an_echo_of_the_request_is_no_summary() -> None:
-    """The tags stand only in the instructions, so a server that repeats messages has none."""
+    """The tags appear only in the instructions, so a server that repeats messages sends none."""
     assert read_notes(request_of("hello", notes="old").messages[1].content) == ""
 
 

@@ -19,7 +19,7 @@ REFUSAL = CannotStart("Discord refused DISCORD_TOKEN: copy it again.")
 
 
 class Fake:
-    """A component whose runs raise or return as `runs` says, in order; then it serves."""
+    """A component whose runs raise or return as `runs` says, in order; afterwards it serves."""
 
     def __init__(self, *runs: BaseException | None, served: bool = False) -> None:
         self.runs = list(runs)
@@ -79,7 +79,7 @@ def clock() -> ManualClock:
 async def test_a_component_that_fails_is_restarted_while_the_others_serve(
     error: BaseException | None, clock: ManualClock
 ) -> None:
-    """Whatever it raises, and if it only returns; /healthz says which component, and why."""
+    """It may raise anything, or merely return; /healthz says which component failed, and why."""
     broken, whole = Fake(error), Fake()
     async with supervise(broken.component("discord"), whole.component("slack"), clock=clock) as (
         all_,
@@ -159,7 +159,7 @@ async def test_a_refused_platform_is_reported_and_retried_later(clock: ManualClo
 
 
 async def test_a_refusal_after_serving_does_not_end_the_process(clock: ManualClock) -> None:
-    """A token may be revoked while the bot runs, and replaced."""
+    """A token may be revoked, and replaced, while the bot runs."""
     revoked = Fake(REFUSAL, served=True)
     async with supervise(revoked.component("discord"), clock=clock) as (_, task):
         assert not task.done()
@@ -186,7 +186,7 @@ async def test_a_required_component_that_cannot_start_ends_the_process(clock: Ma
 
 
 async def test_a_part_that_may_not_start_is_named_and_ends_nothing(clock: ManualClock) -> None:
-    """Also where there is no platform, and although the part has no description of its health."""
+    """This holds even if there is no platform and the part does not report its health."""
     part = Fake(CannotStart("Nothing can listen on 127.0.0.1:9464"))
     component = replace(part.component("metrics", is_platform=False), health=None)
     async with supervise(component, clock=clock) as (supervisor, task):

@@ -144,7 +144,7 @@ TEXTS = st.one_of(
 
 
 def block(role: Role, parts: list[Part]) -> Block:
-    """Messages as parsing yields them: no empty or adjacent same-role texts, no surrounding
+    """Messages as parsing yields them: no empty or adjacent same-role texts, and no surrounding
     blanks."""
     joined: list[Part] = []
     for part in parts:
@@ -176,7 +176,7 @@ def test_written_templates_round_trip(blocks: list[Block]) -> None:
 
 @pytest.mark.parametrize("piece", ["\\", "{", "<message", "</message ", "{{ ", "&lt;", "\\{{"])
 def test_parsing_takes_linear_time(piece: str) -> None:
-    """Whether the hardest 64,000 characters are parsed or refused."""
+    """This holds whether the hardest 64,000 characters are parsed or refused."""
 
     def round_trip(text: str) -> None:
         for head, foot in (
@@ -201,7 +201,7 @@ def repeated(piece: str) -> tuple[str, str]:
 # ── sizes ─────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("fill", [Template.render, Template.messages])
 def test_a_too_long_result_is_refused_before_it_is_filled(fill: Any) -> None:
-    """Many placeholders times a long input: 64 kB of each would take a gigabyte."""
+    """Many placeholders and a long input: 64 kB of each would take a gigabyte."""
     slots = '{{#message role="user"}}' + "{{input}}" * 7_000 + "{{/message}}"
     template = parse(slots)
     tracemalloc.start()

@@ -19,17 +19,17 @@ from bot.domain.errors import ModelError, RateLimited
 from bot.inbox import commands
 
 ROOT = Path(__file__).parents[2]
-# Where sentences for operators stand: the command line, `doctor`, settings, the database, the log.
+# Where sentences for operators are: the command line, `doctor`, settings, the database, the log.
 FOR_OPERATORS = re.compile(
     r"bot/(__main__|app|cli/.*|config/.*|operation/(definitions|reference)|store/.*|common/(logs|proxies)|doctor|llm/(check|registry)|tracing/setup)\.py"
     r"|adapters/(console/remote|\w+/(doctor|handshake|scopes|server))\.py"
 )
-# Where other texts stand: for the model, what the echo model answers, the API's description.
+# Where other texts are: for the model, the echo model's answers, the API's description.
 FOR_OTHERS = re.compile(
     r"bot/(context/\w+|llm/(echo|demo\w*))\.py|adapters/web/(openapi|site|schemas)\.py"
 )
 _TEXTS = re.compile(r"bot/domain/(\w+_)?(texts|labels)\.py")
-# Calls whose strings people do not see. An operator sees why an adapter cannot start.
+# Calls whose strings people do not see. Operators see why an adapter cannot start.
 _UNSEEN = {"CannotStart", "HTTPBearer", "Field", "Query"}
 _SENTENCE = re.compile(r"[“@`]?[A-Z].*\s.*\s.*[.!?…]", re.DOTALL)
 

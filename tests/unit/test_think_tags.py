@@ -99,7 +99,7 @@ def test_a_complete_answer_loses_no_word(answer: str, assumed: bool) -> None:
 
 @pytest.mark.parametrize("finish", ["stop", "tool_calls"])
 def test_an_unclosed_tag_does_not_swallow_the_answer(finish: str) -> None:
-    """The finish reason says that the model answered, so the answer is in its text."""
+    """The finish reason says that the model answered, so the answer is part of its text."""
     _, text = split(["<think>", "It is", " 42.</thi"], finish=finish)
     assert text == "It is 42.</thi"
     _, text = split(["<think>a</think><think>b", "c"], finish=finish)

@@ -1,7 +1,7 @@
-"""Estimates of requests come close to real tokenizers, whose tables are made here.
+"""Estimates for requests come close to real tokenizers, whose tables are made here.
 
-The tokenizers are trained on one half of the texts and count the other half, in the chat template
-of ChatML: English and code from Python's standard library, and Chinese sentences.
+The tokenizers are trained on one half of the texts and count the other half, in the ChatML chat
+template: English and code from Python's standard library, and Chinese sentences.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ KINDS = ("english", "chinese", "code", "mixed")
 # ── the texts and the tokenizers ──────────────────────────────────────────────────────────────
 @cache
 def paragraphs(kind: str) -> tuple[Sequence[str], Sequence[str]]:
-    """Texts to train on, and others to count."""
+    """Texts to train on, and other texts to count."""
     if kind == "chinese":
         found = (ROOT / "tests/fixtures/texts/chinese.txt").read_text("utf-8").split()
     else:
@@ -75,7 +75,7 @@ MARKS = ["<|im_start|>", "<|im_end|>"]
 
 
 def _bytes(size: int, corpus: Sequence[str]) -> Tokenizer:
-    """As GPT's: merges of bytes."""
+    """Like GPT's: merges of bytes."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -87,7 +87,7 @@ def _bytes(size: int, corpus: Sequence[str]) -> Tokenizer:
 
 
 def _pieces(size: int, corpus: Sequence[str]) -> Tokenizer:
-    """As Llama's: merges of characters, and bytes for those that are not in the table."""
+    """Like Llama's: merges of characters, and bytes for characters that are not in the table."""
     made = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Metaspace()
     special = ["<unk>", *MARKS, *(f"<0x{byte:02X}>" for byte in range(256))]
@@ -97,7 +97,7 @@ def _pieces(size: int, corpus: Sequence[str]) -> Tokenizer:
 
 
 class Counter:
-    """Counts requests as a server does, each message once."""
+    """Counts the tokens of requests as a server does, each message once."""
 
     def __init__(self, name: str) -> None:
         self._tokenizer = tokenizer(name)
@@ -124,7 +124,7 @@ def text(kinds: Sequence[str], size: int, chosen: random.Random) -> str:
 
 
 def requests(kinds: Sequence[Sequence[str]], seed: int) -> Iterator[list[Message]]:
-    """The requests of a conversation, whose window is cut to 70 % when it is full."""
+    """The requests of a conversation whose window is cut to 70 % whenever it is full."""
     chosen = random.Random(seed)
     messages = [Message(Role.SYSTEM, "You are a helpful assistant.")]
     for kind in kinds:
@@ -139,7 +139,7 @@ def requests(kinds: Sequence[Sequence[str]], seed: int) -> Iterator[list[Message
 def errors(
     model: ModelEstimate, count: Counter, kinds: Sequence[Sequence[str]], seed: int
 ) -> list[float]:
-    """The relative error of each turn's estimate, which is corrected by the turns before it."""
+    """The relative error of each turn's estimate, which is corrected by the previous turns."""
     found, last = [], None
     for request in requests(kinds, seed):
         expected, counted = RequestEstimate(model, last).messages(request), count(request)
@@ -172,7 +172,7 @@ def test_estimates_are_within_five_percent_after_ten_turns(
 def test_a_change_of_language_costs_two_turns(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A script that the model never had is estimated as usual at first."""
+    """A script that is new to the model is first estimated with the defaults."""
     kinds = [["english"]] * (TURNS // 2) + [["chinese"]] * (TURNS // 2)
     found = errors(ModelEstimate(), Counter(name), kinds, 0)
     change = TURNS // 2
@@ -202,7 +202,7 @@ def test_the_counts_of_whole_requests_are_believed(name: str) -> None:
 
 
 def test_a_counts_lower_limit_depends_on_the_script() -> None:
-    """For such texts the bounds are wide: a tokenizer that was trained on them is in between."""
+    """The bounds are wide, so that they include a tokenizer that was trained on such texts."""
     shares = {
         "the deploy failed again, because the queue was full. ": (0.2, 0.11),
         "部署又失败了，因为队列已满，而且工作进程没有重新启动。": (0.6, 0.3),
@@ -237,7 +237,7 @@ def test_a_new_process_begins_with_the_stored_ratio() -> None:
 
 
 def test_a_conversations_last_count_is_the_least_until_the_model_is_known() -> None:
-    """After a restart, a conversation in a costly script does not exceed the window."""
+    """After a restart, a conversation in an expensive script does not exceed the window."""
     model, message = ModelEstimate(0.7), Message(Role.USER, "漢字" * 100)
     last = TokenCount(250, 100)
     usual = message_tokens(message)
@@ -261,7 +261,8 @@ def test_classes_of_characters_are_counted_by_their_bytes() -> None:
 def test_no_counts_make_an_estimate_negative_or_senseless(
     counted: list[tuple[str, int]], text: str
 ) -> None:
-    """A server may count anything; an estimate stays between a hundredth and hundred times."""
+    """A server may report any count; an estimate stays between a hundredth and a hundred times the
+    default."""
     model = ModelEstimate()
     for said, tokens in counted:
         request = [Message(Role.USER, said)]

@@ -1,4 +1,5 @@
-"""When turns are traced: by the standard variables, and never at the cost of a turn."""
+"""When turns are traced: according to the standard variables, and never at the expense of a
+turn."""
 
 from __future__ import annotations
 

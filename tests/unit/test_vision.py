@@ -19,7 +19,7 @@ class Time:
 
 
 def test_a_refusal_is_believed_for_an_hour() -> None:
-    """The operator may load another model; another failure changes nothing."""
+    """The operator may load another model by then; a different failure changes nothing."""
     time = Time()
     vision = Vision(now=time)
     assert vision.sees is None
@@ -54,7 +54,7 @@ def image(width: int, height: int, label: str = "") -> ImagePart:
     [
         (64, 64, 255),  # OpenAI: one tile
         (1_024, 1_024, 1_659),  # GPT-4.1 mini: 1,024 patches
-        (2_000, 2_000, 5_102),  # Qwen: 784 pixels for a token
+        (2_000, 2_000, 5_102),  # Qwen: 784 pixels per token
         (768, 1_536, 1_105),  # OpenAI: six tiles
         (1_092, 1_092, 1_590),  # Anthropic's example
         (0, 0, 85),

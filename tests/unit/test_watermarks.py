@@ -16,7 +16,7 @@ LAG = 10
 
 
 def tracker_at(floor: int = 0) -> WatermarkTracker:
-    """A tracker of a workspace that has missed nothing."""
+    """The tracker of a workspace that has missed nothing."""
     tracker = WatermarkTracker("sim", lag=LAG)
     tracker.start_at("w", floor)
     close_gap(tracker)
@@ -148,7 +148,7 @@ def test_loaded_watermarks_apply_and_never_move_back() -> None:
 def test_no_stored_watermark_ever_passes_an_undecided_message(seed: int) -> None:
     """Messages arrive, fail and are missed in random order, and a crash may come at any moment.
 
-    The model keeps every message. Messages of different channels arrive in order within the lag.
+    The model keeps every message. Messages in different channels arrive in order within the lag.
     """
     chance = random.Random(seed)
     tracker, stored = tracker_at(), {"": 0}

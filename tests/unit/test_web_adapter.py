@@ -1,4 +1,4 @@
-"""The web adapter as a component that is started again after a failure."""
+"""The web adapter as a component that is restarted after a failure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.clock import ManualClock, settle
 
 
 class Inbox:
-    """An inbox that fails once, in an unforeseen way."""
+    """An inbox that fails once, unexpectedly."""
 
     fails = True
 
@@ -117,7 +117,8 @@ async def test_the_site_is_built_once_for_the_first_requests(
 async def test_a_site_that_could_not_be_built_is_built_for_the_next_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Neither a failure nor the end of the request that builds it costs the others an answer."""
+    """Neither a failure nor the end of the request that builds it costs the others their
+    response."""
     begun, may_end = threading.Event(), threading.Event()
     failures = [RuntimeError("unforeseen")]
 

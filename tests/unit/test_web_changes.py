@@ -1,4 +1,4 @@
-"""Changes of a growing reply: a reader of them has the whole reply, at any speed."""
+"""Changes of a growing reply: their reader ends up with the whole reply, at any speed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def short_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("short_cuts")
 @pytest.mark.parametrize("seed", range(100, 112))
 def test_a_block_with_cuts_renders_like_the_whole_text(seed: int) -> None:
-    """At every length: marks may close, rows may end the table, a line may end the code."""
+    """Every length is tried: markers may close, rows may end the table, a line may end the code."""
     growing, text, step = GrowingHtml(), document(seed), 2 + seed % 3
     for length in range(1, len(text) + 1, step):
         assert growing.html(text[:length]) == html_of(text[:length])
@@ -71,7 +71,7 @@ def test_what_a_later_mark_changes_is_rendered_again(text: str) -> None:
 
 
 def test_limits_of_a_whole_block_hold_with_cuts() -> None:
-    """More emphasis than the parser pairs, and more empty cells than it adds."""
+    """More emphasis than the parser pairs up, and more empty cells than it adds."""
     for whole in (
         "*some* words " * 600,
         "|" + "a|" * 400 + "\n|" + "-|" * 400 + "\n" + "|b|\n" * 70,
@@ -97,7 +97,7 @@ def test_a_difference_turns_one_text_into_the_other(a: str, b: str, c: str, d: s
 
 
 class Reader:
-    """A connection of the page, which puts replies together as growth.js does."""
+    """A connection of the page, which assembles replies as growth.js does."""
 
     def __init__(self, feed: Feed, protocol: int = FOLLOWS_CHANGES, since: int = 0) -> None:
         self.feed, self.encoder = feed, EventEncoder("e", protocol)
@@ -141,7 +141,7 @@ def events(data: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Render at each update, however long the last one took."""
+    """Render at each update, however long the previous rendering took."""
     monkeypatch.setattr(hub, "REST", 0)
 
 
@@ -157,7 +157,7 @@ def write(feed: Feed, live: LiveReply, text: str, *, queued: bool = False) -> No
 @pytest.mark.usefixtures("unhurried", "short_cuts")
 @pytest.mark.parametrize("seed", range(4))
 def test_readers_of_any_speed_have_the_whole_reply(seed: int) -> None:
-    """One reads each update, one each seventh; one connects again; one has an older page."""
+    """One reads each update, one every seventh; one reconnects; one has an older page."""
     feed, live, text = Feed(), reply(), document(seed)
     fast, slow, lossy, old = Reader(feed), Reader(feed), Reader(feed), Reader(feed, protocol=1)
     for count, length in enumerate(range(1, len(text) + 1, 4)):
@@ -208,7 +208,7 @@ def test_another_state_text_or_attempt_begins_with_the_whole_reply() -> None:
 
 
 def test_an_expensive_reply_rests_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the pause readers get what was rendered last; the newest text follows after it."""
+    """During the pause, readers get the last rendering; the newest text follows afterwards."""
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "thread_time", iter([0.0, 0.5, 0.5, 0.5]).__next__)

@@ -1,4 +1,4 @@
-"""A program that waits for an answer that another process writes."""
+"""A program waits for an answer that another process writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.clock import ManualClock
 
 
 class Reply:
-    """A reply as the database has it."""
+    """A reply as stored in the database."""
 
     def __init__(self) -> None:
         self.outcome: str | None = None
@@ -43,7 +43,7 @@ def service_of(library: Library, hub: Hub) -> ChatService:
 
 
 async def test_the_signal_of_its_end_completes_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `WebAdapter` does when a signal arrives."""
+    """The test completes it as `WebAdapter` does when a signal arrives."""
     monkeypatch.setattr(chat, "ELSEWHERE_SECONDS", 3_600.0)
     library, hub = Library(), Hub()
     waiting = asyncio.create_task(service_of(library, hub).outcome(7))
@@ -56,7 +56,7 @@ async def test_the_signal_of_its_end_completes_the_answer(monkeypatch: pytest.Mo
         **parts, replies=cast(Any, library), highlight=plain, on_text=lambda _live: None
     )
     await adapter._on_live(Signal(SignalKind.LIVE, 1, 7, reason="ann"))
-    async with asyncio.timeout(60):  # less than the look without a signal
+    async with asyncio.timeout(60):  # less than the interval of checks without a signal
         assert (await waiting).content == "Hello."
 
 

@@ -24,7 +24,7 @@ COMMON = ("<!--", "'''", '"""', "/*", "{", "(", "<", "\t", "\n", " ", "\\", "#",
 
 
 def inputs(lexer: Any, most: int) -> list[str]:
-    """Some of the inputs derived from its rules, always the same ones."""
+    """Some of the inputs derived from a lexer's rules, always the same ones."""
     rules = [*dict.fromkeys(_patterns(lexer))]
     texts = dict.fromkeys(one * (SIZE // len(one)) for one in COMMON)
     draw = random.Random(0)
@@ -63,7 +63,7 @@ def slow(name: str, most: int) -> list[str]:
 
 @pytest.mark.parametrize("part", range(4))
 def test_a_sample_of_repetitive_inputs_is_highlighted_quickly(part: int) -> None:
-    """By every listed lexer; `make soak` tries many more inputs for each."""
+    """Every listed lexer highlights it; `make soak` tries many more inputs for each."""
     names = sorted(FUZZED)[part::4]
     assert {name: found for name in names if (found := slow(name, 5))} == {}
 
@@ -75,7 +75,7 @@ def test_repetitive_inputs_are_highlighted_quickly(name: str) -> None:
 
 
 def test_the_trial_finds_a_lexer_that_backtracks() -> None:
-    """Lexers listed although they do, which proves that the trial detects them."""
+    """Bash is listed although it backtracks, which proves that the trial detects it."""
     assert slow("Bash", 300) != []
     assert "Bash" in COSTLY
 
@@ -84,7 +84,7 @@ def test_the_trial_finds_a_lexer_that_backtracks() -> None:
 def test_no_listed_lexer_loads_a_lexer_named_in_the_text(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A block within a block, a mail's type, a notebook's magic: these could bring in `rita`."""
+    """A block within a block, a mail's type, a notebook's magic: these could load `rita`."""
     import pygments.lexers
     import pygments.lexers.markup as markup
 

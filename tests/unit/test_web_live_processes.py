@@ -1,4 +1,4 @@
-"""A reply that one process writes grows on the pages of others, as long as someone looks at it."""
+"""A reply that one process writes grows on the pages of others, as long as someone watches it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Reply:
 
 @dataclass
 class Network:
-    """What processes tell each other, and what of it is lost."""
+    """The messages between processes, some of which are lost."""
 
     members: list[Process] = field(default_factory=list)
     statements: int = 0
@@ -35,13 +35,13 @@ class Network:
     signals: list[SignalKind] = field(default_factory=list)
     loses: Callable[[str], bool] = lambda _text: False
     error: Exception | None = None
-    fails: bool = False  # the database of replies, in an unforeseen way
+    fails: bool = False  # the database of replies, which fails unexpectedly
     reply: Reply | None = field(default_factory=Reply)
     clock: ManualClock = field(default_factory=ManualClock)
 
 
 class Process:
-    """The page's part of a process: implements what it uses of `Cluster`, and `Replies`."""
+    """The page's part of a process: implements the methods it uses of `Cluster`, and `Replies`."""
 
     def __init__(self, network: Network, name: str) -> None:
         self._network, self.process = network, name
@@ -97,7 +97,7 @@ class Process:
         return self._network.reply
 
     def write(self, text: str, attempt: int = 1) -> LiveReply:
-        """As a surface does; the first text begins the reply."""
+        """Write as a surface does; the first text begins the reply."""
         live = self.hub.live(TURN)
         if live is None or live.elsewhere or live.attempt != attempt:
             live = LiveReply(TURN, 3, "ann", "t1", 0.0, attempt=attempt)
@@ -107,7 +107,7 @@ class Process:
         return live
 
     def open_page(self) -> asyncio.Event:
-        """As `tab_events` does."""
+        """Open a page, as `tab_events` does."""
         woken, readers = asyncio.Event(), self.hub.feed("ann").readers
         readers.add(woken)
         self.hub.on_reader(0, "ann")
@@ -223,7 +223,8 @@ async def test_an_unforeseen_failure_delays_the_text_and_ends_nothing() -> None:
 
 
 async def test_the_text_of_a_dead_writer_ends_with_the_next_attempt() -> None:
-    """A process that hung may still send the earlier attempt: no one sees that again."""
+    """A process that hung may still send text of the earlier attempt, which no one sees any
+    more."""
     async with processes("a", "b", "c") as (network, (dead, reader, heir)):
         dead.write("The first attempt")
         reader.open_page()

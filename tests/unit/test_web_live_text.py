@@ -13,7 +13,7 @@ STATES = st.lists(st.builds(LiveState, ANY, ANY, st.booleans()), min_size=1, max
 
 @given(STATES, st.integers(1, 4))
 def test_a_reader_shows_each_state_that_was_sent(states: list[LiveState], most: int) -> None:
-    """Also where a text does not continue the one before, or needs several pieces."""
+    """A text may not continue the previous one, or may need several pieces."""
     sent, received = Differences(7, 1, {"user": "ann"}), Assembly(1)
     for state in states:
         shown = None
@@ -27,7 +27,7 @@ def test_a_reader_shows_each_state_that_was_sent(states: list[LiveState], most: 
 
 
 def test_pieces_have_bounded_sizes_and_are_shown_together() -> None:
-    """Characters that need up to twelve bytes each, in a text longer than one pass sends."""
+    """Characters that take up to twelve bytes each, in a text longer than one pass sends."""
     text, note = "\U0001f600\x00é" * 40_000, "n" * 200
     sent, received = Differences(7, 1, {"user": "u" * 100, "thread": "t" * 36}), Assembly(1)
     state, shown, passes = LiveState(text, note), [], 0

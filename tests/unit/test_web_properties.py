@@ -1,4 +1,5 @@
-"""Properties of what servers and people send to the reader of links: only our errors come out."""
+"""Properties of what servers and people send to the reader of links: only our own errors are
+raised."""
 
 from __future__ import annotations
 

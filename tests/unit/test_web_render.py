@@ -1,4 +1,5 @@
-"""Markdown in the page: safe for any input, fit for a strict policy, cheap while it grows."""
+"""Markdown on the page: safe for any input, compatible with a strict policy, cheap while it
+grows."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ TEXTS = st.one_of(st.lists(PIECES, max_size=25).map("".join), st.text(max_size=6
 
 
 class Elements(HTMLParser):
-    """Every element and attribute, and whether elements are closed in order."""
+    """Records every element and attribute, and checks that elements are closed in order."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ def test_html_never_runs_scripts_or_loads_resources(text: str) -> None:
 @settings(deadline=None)
 @given(TEXTS, st.lists(st.integers(1, 15), min_size=1, max_size=8))
 def test_a_growing_text_renders_like_the_whole_text(text: str, steps: list[int]) -> None:
-    """Except for link definitions, which may come after their use."""
+    """Link definitions are the exception, since they may come after their use."""
     text = re.sub(r"(?<!\[\^1)\]:", "]", text)
     growing, at = GrowingHtml(), 0
     while at < len(text):
@@ -104,7 +105,7 @@ def test_a_different_text_is_rendered_from_scratch() -> None:
 
 
 def test_growing_renders_only_the_open_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long reply costs the same at its end as at its start: blocks are rendered once."""
+    """The end of a long reply costs as much as its start, because blocks are rendered once."""
     growing, text = GrowingHtml(), ""
     for number in range(200):
         text += f"Paragraph {number} with some words.\n\n"
@@ -170,7 +171,7 @@ def test_prices_variables_and_code_are_no_formulas(text: str) -> None:
 
 @given(LATEX, st.sampled_from([("$", "$"), ("$$", "$$"), ("\\(", "\\)"), ("\\[", "\\]")]))
 def test_a_formula_is_marked_with_its_whole_source(latex: str, marks: tuple[str, str]) -> None:
-    """Between words, between prices, and as a growing text: never a part of it, never escaped
+    """Between words, between prices, and as growing text, it is never marked in part or escaped
     twice."""
     source = latex.join(marks)
     text = f"For $5 you get {source} and $6 back."

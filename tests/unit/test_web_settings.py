@@ -103,7 +103,7 @@ SIGNED = {"HTTP_TOKENS": "alice:secret-of-sixteen"}
     ],
 )
 def test_whether_the_page_and_the_api_are_served(environ: dict[str, str], site: bool) -> None:
-    """Never without tokens where the port is published."""
+    """Without tokens, they are never served where the port is published."""
     settings = load(environ, None)
     require_consistent(settings)
     assert settings.serves_site == site

@@ -1,4 +1,4 @@
-"""The browser libraries beside the page: the pinned files, and what serves them."""
+"""The browser libraries beside the page: the pinned files, and how they are served."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOCK: dict[str, dict[str, Any]] = json.loads((VENDOR / "packages.json").read_tex
 
 @pytest.mark.parametrize("package", LOCK)
 def test_each_file_is_the_pinned_one(package: str) -> None:
-    """With its licence; `make vendor` writes files and checksums."""
+    """Its licence is there too; `make vendor` writes files and checksums."""
     pinned = LOCK[package]
     folder = VENDOR / pinned["folder"]
     found = {
@@ -41,7 +41,7 @@ def test_every_vendored_file_is_part_of_the_package() -> None:
 
 
 def test_the_styles_of_formulas_load_only_vendored_fonts() -> None:
-    """A browser takes the first format it knows: the other two are not here."""
+    """A browser takes the first format it knows, and the other two are not vendored."""
     styles = (VENDOR / "katex" / "katex.min.css").read_text("utf-8")
     addresses = re.findall(r"src:url\(([^)]+)\) format\(\"woff2\"\)", styles)
     assert len(addresses) == len(list((VENDOR / "katex" / "fonts").iterdir()))

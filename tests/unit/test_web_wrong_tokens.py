@@ -1,4 +1,5 @@
-"""Wrong tokens: logged without the token, answered more and more slowly, with few waiting."""
+"""Wrong tokens: logged without the token, answered more and more slowly, with few responses
+delayed."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from tests.support.clock import ManualClock
 
 
 class Clock(ManualClock):
-    """A clock that records sleeps, and ends them when the test says."""
+    """A clock that records sleeps, and ends them when the test says so."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +32,7 @@ class Clock(ManualClock):
 
 
 async def test_repeated_wrong_tokens_are_delayed_longer() -> None:
-    """Per address, up to a limit, and forgotten after a while."""
+    """Counted by address, up to a limit, and forgotten after a while."""
     clock = Clock()
     throttle = WrongTokenThrottle(clock)
     for _ in range(FREE):
@@ -49,7 +50,7 @@ async def test_repeated_wrong_tokens_are_delayed_longer() -> None:
 
 
 async def test_the_number_of_delayed_responses_is_limited() -> None:
-    """Each delayed answer occupies a connection, so further ones are refused immediately."""
+    """Each delayed response occupies a connection, so further ones are refused immediately."""
     clock = Clock()
     throttle = WrongTokenThrottle(clock)
     for _ in range(FREE):
