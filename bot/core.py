@@ -25,6 +25,7 @@ from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.feedback_commands import FeedbackCommands
+from bot.inbox.gates import build_gates
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.policy_commands import PolicyCommands
 from bot.inbox.privacy_commands import PrivacyCommands
@@ -262,13 +263,17 @@ def _build_inbox(
         scheduler=scheduler,
         commands=_build_commands(settings, resources, scheduler, clock, budgets),
         models=resources.models,
-        adapters=adapters,
+        gates=build_gates(
+            store=store,
+            adapters=adapters,
+            clock=clock,
+            policy=resources.policy,
+            rates=resources.rates,
+        ),
         edits=edits,
         clock=clock,
         missed_seconds=settings.missed_question_hours * 3_600,
         intake=intake,
-        rates=resources.rates,
-        policy=resources.policy,
         observer=resources.observer,
         tracer=tracer,
     )
