@@ -17,11 +17,11 @@ from bot.domain.records import (
 )
 from bot.store import (
     attachment_contents,
-    branches,
     channel_reads,
     locks,
     record_edits,
     thread_list,
+    versions,
     views,
 )
 from bot.store.operations import reads, writes, writes_at
@@ -48,7 +48,7 @@ class SqlLibrary(FileOperations):
     message = reads(views.record_of)
     attachment = reads_files(attachment_contents.in_scope)
     public_attachment = reads_files(attachment_contents.public)
-    versions = reads(branches.versions)
+    versions = reads(versions.of_conversation)
     versions_of = reads(views.versions_of)
     replies = reads(views.replies)
     reply = reads(views.reply)

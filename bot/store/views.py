@@ -15,7 +15,7 @@ from bot.domain.records import (
     ThreadRecord,
 )
 from bot.domain.turns import Outcome
-from bot.store import attachment_rows, branches, rows
+from bot.store import attachment_rows, rows, versions
 from bot.store.database import Database, Row, marks
 
 # A concluded turn is not busy: the reply is complete, only its last edit is on its way.
@@ -266,7 +266,7 @@ def record_of(db: Database, conversation: int, uid: str) -> MessageRecord | None
 
 def versions_of(db: Database, conversation: int, uid: str) -> list[MessageRecord]:
     """See `Library.versions_of`."""
-    indexes = branches.of_message(db, conversation, uid)
+    indexes = versions.of_message(db, conversation, uid)
     if not indexes:
         return []
     found = db.execute(

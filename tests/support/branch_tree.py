@@ -26,6 +26,7 @@ from bot.store import (
     queries,
     record_edits,
     turns,
+    versions,
     views,
 )
 from bot.store.database import Database
@@ -320,7 +321,9 @@ class World:
                     expected.append(
                         sorted([number_of(each.next[each.chosen]), *(one.index for one in left)])
                     )
-        found = [[version for version, _ in place] for place in branches.versions(self.db, 1)]
+        found = [
+            [version for version, _ in place] for place in versions.of_conversation(self.db, 1)
+        ]
         assert sorted(found) == sorted(expected), (found, expected)
 
     def check_context(self) -> None:
