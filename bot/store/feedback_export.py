@@ -10,7 +10,7 @@ from bot.domain.evaluation import Answer, Case, Rating, Speech
 from bot.domain.feedback import Vote
 from bot.store import rows, versions
 from bot.store.database import Database, Row, marks
-from bot.store.views import COST
+from bot.store.message_views import COST
 
 MOST_MESSAGES = 500
 """The newest messages of a conversation that come with a reply; most windows hold fewer."""

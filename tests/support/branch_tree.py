@@ -22,12 +22,12 @@ from bot.store import (
     branches,
     contexts,
     conversations,
+    message_views,
     messages,
     queries,
     record_edits,
     turns,
     versions,
-    views,
 )
 from bot.store.database import Database
 from bot.store.rows import EVERYTHING
@@ -307,7 +307,7 @@ class World:
         assert self.told_before(EVERYTHING) == [each.text for each in path]
         self.check_versions()
         self.check_context()
-        shown = [each.content for each in views.latest(self.db, 1, 1_000)]
+        shown = [each.content for each in message_views.latest(self.db, 1, 1_000)]
         everything = [each for root in self.epochs for each in root.path()]
         assert shown == [each.text for each in everything if each.alive and each.text]
 
