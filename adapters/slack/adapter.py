@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from adapters.slack import doctor, permalinks
 from adapters.slack.api import REQUEST_SECONDS, SLACK_API, WebApi, new_session, web_client
 from adapters.slack.backfill import LAG
+from adapters.slack.backlog import BacklogReader
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.bolt import create_app
 from adapters.slack.connector import AppTokens, SlackConnector
@@ -216,7 +217,8 @@ class SlackAdapter:
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """Earlier messages of people in the thread. Raises a PlatformError."""
-        return await self._session(incoming.key.workspace).workspace.backlog(incoming)
+        workspace = self._session(incoming.key.workspace).workspace
+        return await BacklogReader(workspace).read(incoming)
 
     def is_own_link(self, url: str) -> bool:
         """See `Adapter.is_own_link`."""
