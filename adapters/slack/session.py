@@ -20,7 +20,7 @@ from adapters.slack.interactions import SlackInteractionHandler
 from adapters.slack.listeners import Listeners
 from adapters.slack.payloads import Payload
 from adapters.slack.removals import SlackRemovals, send_removal
-from adapters.slack.status import StatusRegistry
+from adapters.slack.status_registry import StatusRegistry
 from adapters.slack.surface import SlackSurface
 from adapters.slack.token import TokenSource
 from adapters.slack.workspace import Workspace
