@@ -19,6 +19,7 @@ from bot.cli.config_check import add_config_commands
 from bot.cli.conversations import add_conversation_commands
 from bot.cli.database import add_database_commands
 from bot.cli.findings import format_finding
+from bot.cli.parsers import Commands
 from bot.cli.privacy_arguments import add_privacy_commands
 from bot.cli.setup import add_setup_commands
 from bot.cli.slack import add_key_commands, add_slack_commands
@@ -223,7 +224,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"threadline {__version__}")
     parser.set_defaults(run=None)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_commands(parser.add_subparsers(title="commands", metavar="COMMAND"))
+    return parser
+
+
+def _add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    """In the order in which --help lists them."""
 
     def add(name: str, run: Callable[..., int | None], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
@@ -254,7 +260,6 @@ def build_parser() -> argparse.ArgumentParser:
     add_completion_command(add, build_parser)
     add_key_commands(commands)
     add("version", _version, "print the version")
-    return parser
 
 
 def _add_chat_arguments(chat: argparse.ArgumentParser) -> None:

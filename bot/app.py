@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 
 import structlog
@@ -34,7 +34,7 @@ from bot.resources import Resources, build_models, open_resources
 from bot.store.open_store import installations_beside
 from bot.tracing.setup import open_tracer
 from bot.wiring.platforms import build_platforms
-from bot.wiring.web import build_http_component, build_metrics_component, build_served_web
+from bot.wiring.web import build_http_components, build_served_web
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -65,24 +65,20 @@ async def run(
         adapters = {**platforms, **({web.name: web} if web is not None else {})}
         core = build_core(settings, resources, adapters, clock, supervisor.is_down, tracer=tracer)
         monitoring.connect(core, resources, adapters, supervisor, resources.cluster.load)
-        for component in (*_components(core, adapters), *monitoring.components()):
+        changed = web.models_changed if web is not None else lambda: None
+        for component in (
+            *_components(core, adapters),
+            *monitoring.components(),
+            *_config_components(settings, source, resources, clock, changed),
+            *build_http_components(settings, web, platforms, monitoring, clock, listening),
+        ):
             supervisor.add(component)
-        if source is not None:
-            changed = web.models_changed if web is not None else lambda: None
-            supervisor.add(_config_component(settings, source, resources, clock, changed))
-        if web is not None:
-            supervisor.add(
-                build_http_component(settings, web, platforms, monitoring, clock, listening)
-            )
-        if settings.metrics_port is not None:
-            supervisor.add(build_metrics_component(settings, monitoring, clock))
         log.info("running", platforms=sorted(adapters), model=",".join(settings.llm_chain))
-        drain = partial(_drain, core, monitoring, settings.drain_seconds)
         async with (
             gc_tuning.collect_when_idle(lambda: core.scheduler.busy > 0, clock),
             core.meter.loading_prices(resources.models.default.split(",")),
         ):
-            await _serve(supervisor, monitoring, drain)
+            await _serve(supervisor, monitoring, core, settings.drain_seconds)
 
 
 def _platforms(settings: Settings, resources: Resources, clock: Clock) -> dict[str, Adapter]:
@@ -99,9 +95,10 @@ def _platforms(settings: Settings, resources: Resources, clock: Clock) -> dict[s
 
 
 async def _serve(
-    supervisor: Supervisor, monitoring: Monitoring, drain: Callable[[], Awaitable[None]]
+    supervisor: Supervisor, monitoring: Monitoring, core: Core, drain_seconds: float
 ) -> None:
     """Run the components until SIGTERM or SIGINT, then drain."""
+    drain = partial(_drain, core, monitoring, drain_seconds)
     with monitoring.problems.listening(), stop_signals(signal.SIGTERM, signal.SIGINT) as stop:
         await run_until(stop, supervisor.run(), drain=drain)
 
@@ -138,17 +135,19 @@ def _components(core: Core, adapters: Mapping[str, Adapter]) -> Iterator[Compone
         yield Component(name, run=run, has_served=lambda: True, is_platform=False)
 
 
-def _config_component(
+def _config_components(
     settings: Settings,
-    source: ConfigSource,
+    source: ConfigSource | None,
     resources: Resources,
     clock: Clock,
     changed: Callable[[], None],
-) -> Component:
+) -> Iterator[Component]:
     """The watcher of the configuration files as a supervised component.
 
     It calls `changed` after the models have changed.
     """
+    if source is None:
+        return
     watcher = ConfigWatcher(
         settings=settings,
         source=source,
@@ -166,7 +165,7 @@ def _config_component(
                 stack.enter_context(on_signal(signal.SIGHUP, watcher.ask))
             await watcher.run()
 
-    return Component(
+    yield Component(
         "configuration",
         run=run,
         has_served=lambda: True,

@@ -25,6 +25,7 @@ from bot.inbox.attachments import AttachmentIntake
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.feedback_commands import FeedbackCommands
+from bot.inbox.gates import build_gates
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.policy_commands import PolicyCommands
 from bot.inbox.privacy_commands import PrivacyCommands
@@ -100,126 +101,204 @@ def build_core(
 
     `budgets` limit the cost of requests to models; by default, the rules' budgets apply.
     """
-    store = resources.store
     resources.policy.connect(lambda platform: _directory(adapters, platform))
-    meter = _build_meter(settings, resources, clock, budgets)
-    fetcher = _build_fetcher(settings, resources, adapters, clock, meter)
-    compactor = _build_compactor(resources, meter)
-    attachments = AttachmentPorts(store.attachments(), fetcher, settings.attachment_wait_seconds)
-    runner = TurnRunner(
-        store=store,
-        surface=_surface_opener(adapters, is_down),
-        models=resources.models,
-        context=replace(resources.context, wait=compactor.wait),
-        attachments=attachments,
-        compactor=compactor,
-        meter=meter,
-        is_shared=resources.is_shared,
-        observer=resources.observer,
-    )
-    scheduler = _build_scheduler(resources, runner, clock, tracer)
-    intake = AttachmentIntake(
-        fetcher,
-        adapters,
-        max_files=settings.attachments_per_message if settings.attachment_max_mb else 0,
-        max_links=settings.links_per_message,
-    )
-    inbox = _build_inbox(settings, resources, adapters, scheduler, intake, clock, budgets, tracer)
-    retention = _build_retention(settings, resources, clock)
-    reaper = _build_reaper(resources, scheduler, inbox, adapters, is_down)
-    deletions = DeletionKeeper(library=store.library(), clock=clock)
-    parts = (scheduler, fetcher, compactor, meter, retention, runner, deletions, reaper)
-    return Core(store, inbox, *parts)
+    return _Builder(settings, resources, adapters, clock, is_down, budgets, tracer).build()
 
 
-def _build_fetcher(
-    settings: Settings,
-    resources: Resources,
-    adapters: Mapping[str, Adapter],
-    clock: Clock,
-    meter: BudgetMeter,
-) -> AttachmentFetcher:
-    return AttachmentFetcher(
-        store=resources.store.attachments(),
-        adapters=adapters,
-        readers=resources.readers,
-        clock=clock,
-        max_bytes=settings.attachment_max_mb * 1_000_000,
-        meter=meter,
-        observer=resources.observer,
-    )
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Builds the parts of a core, all from the same resources and adapters."""
 
+    settings: Settings
+    resources: Resources
+    adapters: Mapping[str, Adapter]
+    clock: Clock
+    is_down: Callable[[str], bool]
+    budgets: BudgetSource | None
+    tracer: Tracer | None
 
-def _build_retention(settings: Settings, resources: Resources, clock: Clock) -> RetentionKeeper:
-    return RetentionKeeper(
-        store=resources.store.privacy(),
-        days=resources.policy.retention_days,
-        clock=clock,
-        zone=settings.zone,
-        alone=partial(resources.cluster.exclusively, "retention"),
-    )
-
-
-def _build_scheduler(
-    resources: Resources, runner: TurnRunner, clock: Clock, tracer: Tracer | None
-) -> Scheduler:
-    store, cluster, suspects = resources.store, resources.cluster, resources.suspects
-    if isinstance(cluster, LocalCluster):
-        return Scheduler(
-            store=store, work=runner.run, clock=clock, suspects=suspects, tracer=tracer
+    def build(self) -> Core:
+        """The core."""
+        store = self.resources.store
+        meter = self._meter()
+        fetcher = self._fetcher(meter)
+        compactor = self._compactor(meter)
+        runner = self._runner(fetcher, compactor, meter)
+        scheduler = self._scheduler(runner)
+        inbox = self._inbox(scheduler, fetcher)
+        return Core(
+            store=store,
+            inbox=inbox,
+            scheduler=scheduler,
+            fetcher=fetcher,
+            compactor=compactor,
+            meter=meter,
+            retention=self._retention(),
+            runner=runner,
+            deletions=DeletionKeeper(library=store.library(), clock=self.clock),
+            reaper=self._reaper(scheduler, inbox),
         )
-    return SharedScheduler(
-        store=store,
-        work=runner.run,
-        clock=clock,
-        suspects=suspects,
-        cluster=cluster,
-        tracer=tracer,
-    )
 
+    def _runner(
+        self, fetcher: AttachmentFetcher, compactor: Compactor, meter: BudgetMeter
+    ) -> TurnRunner:
+        resources, store = self.resources, self.resources.store
+        wait_seconds = self.settings.attachment_wait_seconds
+        return TurnRunner(
+            store=store,
+            surface=_surface_opener(self.adapters, self.is_down),
+            models=resources.models,
+            context=replace(resources.context, wait=compactor.wait),
+            attachments=AttachmentPorts(store.attachments(), fetcher, wait_seconds),
+            compactor=compactor,
+            meter=meter,
+            is_shared=resources.is_shared,
+            observer=resources.observer,
+        )
 
-def _build_reaper(
-    resources: Resources,
-    scheduler: Scheduler,
-    inbox: DurableInbox,
-    adapters: Mapping[str, Adapter],
-    is_down: Callable[[str], bool],
-) -> Reaper | None:
-    """The reaper that takes over other processes' turns; None if no other process can exist."""
-    if resources.leases is None or not isinstance(scheduler, SharedScheduler):
-        return None
-    return Reaper(
-        store=resources.leases,
-        cluster=resources.cluster,
-        scheduler=scheduler,
-        platforms=lambda: [n for n in adapters if inbox.has_connected(n) and not is_down(n)],
-    )
+    def _fetcher(self, meter: BudgetMeter) -> AttachmentFetcher:
+        return AttachmentFetcher(
+            store=self.resources.store.attachments(),
+            adapters=self.adapters,
+            readers=self.resources.readers,
+            clock=self.clock,
+            max_bytes=self.settings.attachment_max_mb * 1_000_000,
+            meter=meter,
+            observer=self.resources.observer,
+        )
 
+    def _retention(self) -> RetentionKeeper:
+        return RetentionKeeper(
+            store=self.resources.store.privacy(),
+            days=self.resources.policy.retention_days,
+            clock=self.clock,
+            zone=self.settings.zone,
+            alone=partial(self.resources.cluster.exclusively, "retention"),
+        )
 
-def _build_meter(
-    settings: Settings, resources: Resources, clock: Clock, budgets: BudgetSource | None
-) -> BudgetMeter:
-    policy = resources.policy
-    return BudgetMeter(
-        store=resources.store.spending(),
-        prices=ModelPrices(resources.models, now=clock.time),
-        budgets=budgets or PolicyBudgets(policy, policy.is_one_of),
-        clock=clock,
-        zone=settings.zone,
-        observer=resources.observer,
-    )
+    def _scheduler(self, runner: TurnRunner) -> Scheduler:
+        resources, clock, tracer = self.resources, self.clock, self.tracer
+        store, cluster, suspects = resources.store, resources.cluster, resources.suspects
+        if isinstance(cluster, LocalCluster):
+            return Scheduler(
+                store=store, work=runner.run, clock=clock, suspects=suspects, tracer=tracer
+            )
+        return SharedScheduler(
+            store=store,
+            work=runner.run,
+            clock=clock,
+            suspects=suspects,
+            cluster=cluster,
+            tracer=tracer,
+        )
 
+    def _reaper(self, scheduler: Scheduler, inbox: DurableInbox) -> Reaper | None:
+        """The reaper that takes over other processes' turns; None if no other process can exist."""
+        resources, adapters, is_down = self.resources, self.adapters, self.is_down
+        if resources.leases is None or not isinstance(scheduler, SharedScheduler):
+            return None
+        return Reaper(
+            store=resources.leases,
+            cluster=resources.cluster,
+            scheduler=scheduler,
+            platforms=lambda: [n for n in adapters if inbox.has_connected(n) and not is_down(n)],
+        )
 
-def _build_compactor(resources: Resources, meter: BudgetMeter) -> Compactor:
-    store, models = resources.store, resources.models
-    return Compactor(
-        store=store,
-        contexts=store.contexts(),
-        attachments=store.attachments(),
-        summarizer=lambda conversation, assigned: models.summarizer(conversation.model, assigned),
-        budget=resources.context.budgets.get,
-        meter=meter,
-    )
+    def _meter(self) -> BudgetMeter:
+        policy = self.resources.policy
+        return BudgetMeter(
+            store=self.resources.store.spending(),
+            prices=ModelPrices(self.resources.models, now=self.clock.time),
+            budgets=self.budgets or PolicyBudgets(policy, policy.is_one_of),
+            clock=self.clock,
+            zone=self.settings.zone,
+            observer=self.resources.observer,
+        )
+
+    def _compactor(self, meter: BudgetMeter) -> Compactor:
+        store, models = self.resources.store, self.resources.models
+        return Compactor(
+            store=store,
+            contexts=store.contexts(),
+            attachments=store.attachments(),
+            summarizer=lambda conversation, assigned: models.summarizer(
+                conversation.model, assigned
+            ),
+            budget=self.resources.context.budgets.get,
+            meter=meter,
+        )
+
+    def _inbox(self, scheduler: Scheduler, fetcher: AttachmentFetcher) -> DurableInbox:
+        settings, resources, adapters = self.settings, self.resources, self.adapters
+        store, clock = resources.store, self.clock
+        edits = EditHandler(
+            store=store,
+            scheduler=scheduler,
+            clock=clock,
+            with_reply=settings.delete_reply_with_question,
+        )
+        resources.forgetter.connect(edits.follow_erasure)
+        return DurableInbox(
+            store=store,
+            scheduler=scheduler,
+            commands=self._commands(scheduler),
+            models=resources.models,
+            gates=build_gates(
+                store=store,
+                adapters=adapters,
+                clock=clock,
+                policy=resources.policy,
+                rates=resources.rates,
+            ),
+            edits=edits,
+            clock=clock,
+            missed_seconds=settings.missed_question_hours * 3_600,
+            intake=self._intake(fetcher),
+            observer=resources.observer,
+            tracer=self.tracer,
+        )
+
+    def _intake(self, fetcher: AttachmentFetcher) -> AttachmentIntake:
+        settings = self.settings
+        return AttachmentIntake(
+            fetcher,
+            self.adapters,
+            max_files=settings.attachments_per_message if settings.attachment_max_mb else 0,
+            max_links=settings.links_per_message,
+        )
+
+    def _commands(self, scheduler: Scheduler) -> Commands:
+        resources = self.resources
+        store, models, policy = resources.store, resources.models, resources.policy
+        reports = build_usage_reports(self.settings, resources, self.clock, self.budgets)
+        without_files = {
+            "web": privacy_texts.EXPORT_ON_PAGE,
+            "console": privacy_texts.HOW_TO_EXPORT,
+        }
+        about_rules = PolicyCommands(
+            store=store, policies=store.policies(), policy=policy, catalog=models
+        )
+        about_people = PrivacyCommands(
+            store=store,
+            forgetter=resources.forgetter,
+            exports=resources.exports,
+            without_files=without_files,
+        )
+        return Commands(
+            store=store,
+            scheduler=scheduler,
+            models=models,
+            reporter=build_reporter(resources),
+            help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
+            policy=policy,
+            keeping=("web",),
+            more={
+                **about_rules.handlers(),
+                **UsageCommands(store=store, policy=policy, reports=reports).handlers(),
+                **about_people.handlers(),
+                **FeedbackCommands(store=store.feedback(), policy=policy).handlers(),
+            },
+        )
 
 
 def _surface_opener(
@@ -237,77 +316,3 @@ def _surface_opener(
 def _directory(adapters: Mapping[str, Adapter], platform: str) -> Directory | None:
     adapter = adapters.get(platform)
     return None if adapter is None else adapter.directory
-
-
-def _build_inbox(
-    settings: Settings,
-    resources: Resources,
-    adapters: Mapping[str, Adapter],
-    scheduler: Scheduler,
-    intake: AttachmentIntake,
-    clock: Clock,
-    budgets: BudgetSource | None,
-    tracer: Tracer | None,
-) -> DurableInbox:
-    store = resources.store
-    edits = EditHandler(
-        store=store,
-        scheduler=scheduler,
-        clock=clock,
-        with_reply=settings.delete_reply_with_question,
-    )
-    resources.forgetter.connect(edits.follow_erasure)
-    return DurableInbox(
-        store=store,
-        scheduler=scheduler,
-        commands=_build_commands(settings, resources, scheduler, clock, budgets),
-        models=resources.models,
-        adapters=adapters,
-        edits=edits,
-        clock=clock,
-        missed_seconds=settings.missed_question_hours * 3_600,
-        intake=intake,
-        rates=resources.rates,
-        policy=resources.policy,
-        observer=resources.observer,
-        tracer=tracer,
-    )
-
-
-def _build_commands(
-    settings: Settings,
-    resources: Resources,
-    scheduler: Scheduler,
-    clock: Clock,
-    budgets: BudgetSource | None,
-) -> Commands:
-    store, models, policy = resources.store, resources.models, resources.policy
-    reports = build_usage_reports(settings, resources, clock, budgets)
-    without_files = {
-        "web": privacy_texts.EXPORT_ON_PAGE,
-        "console": privacy_texts.HOW_TO_EXPORT,
-    }
-    about_rules = PolicyCommands(
-        store=store, policies=store.policies(), policy=policy, catalog=models
-    )
-    about_people = PrivacyCommands(
-        store=store,
-        forgetter=resources.forgetter,
-        exports=resources.exports,
-        without_files=without_files,
-    )
-    return Commands(
-        store=store,
-        scheduler=scheduler,
-        models=models,
-        reporter=build_reporter(resources),
-        help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
-        policy=policy,
-        keeping=("web",),
-        more={
-            **about_rules.handlers(),
-            **UsageCommands(store=store, policy=policy, reports=reports).handlers(),
-            **about_people.handlers(),
-            **FeedbackCommands(store=store.feedback(), policy=policy).handlers(),
-        },
-    )

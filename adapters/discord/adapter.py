@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
-import aiohttp
 import discord
-import structlog
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
@@ -21,8 +18,9 @@ from adapters.discord.backlog import read_backlog
 from adapters.discord.buttons import choice_view
 from adapters.discord.channels import DIRECT_MESSAGES, PLATFORM
 from adapters.discord.client import ThreadlineClient, intents, server_urls
+from adapters.discord.client_runner import ClientRunner
 from adapters.discord.directory import DiscordDirectory
-from adapters.discord.doctor import INTENT_ADVICE, TOKEN_ADVICE, Doctor
+from adapters.discord.doctor import Doctor
 from adapters.discord.downloads import Downloader
 from adapters.discord.errors import RETRY_SECONDS, as_attachment_error, attempt
 from adapters.discord.http import install_http
@@ -32,20 +30,16 @@ from adapters.discord.members import Members
 from adapters.discord.private_notices import PrivateNotices
 from adapters.discord.render import DiscordRenderer, clip
 from adapters.discord.rest import MAX_FILE_BYTES, RestApi, Timeouts, limits, message_scopes
-from adapters.discord.session_starts import SessionStarts
-from adapters.discord.shards import TOO_MANY_GUILDS
 from adapters.discord.surface import DiscordSurface
-from adapters.discord.token import TokenWatch
 from bot.catchup.leftovers import Leftovers
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
 from bot.common.local_cluster import LocalCluster
 from bot.common.proxies import http_proxy_for
-from bot.common.retry import Backoff
 from bot.domain import privacy_texts
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import AttachmentError, CannotStart, PlatformError, Unsettled
+from bot.domain.errors import AttachmentError, CannotStart, Unsettled
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.leftovers import Leftover, LeftoverKind
@@ -60,14 +54,6 @@ from bot.ports.model import ModelCatalog
 from bot.ports.platform import RateLimiter, Surface
 from bot.ports.policy import Directory
 from bot.replies.ratelimit.limiter import AccountRateLimiter
-
-log = structlog.stdlib.get_logger(__name__)
-
-# How long to wait for messages that are being accepted when the adapter stops, in seconds.
-LAST_MESSAGES_SECONDS = 5.0
-LOGIN_BACKOFF = Backoff(first=1.0, longest=30.0)
-
-AUTHENTICATION_FAILED, INVALID_SHARD = 4004, 4010  # documented close codes
 
 
 class DiscordAdapter:
@@ -95,17 +81,13 @@ class DiscordAdapter:
         cluster: Cluster | None = None,
         shards: int | None = 1,
     ) -> None:
-        self._token, self._models = token, models
+        self._token, self._models, self._shards = token, models, shards
         self._cluster: Cluster = cluster or LocalCluster()
-        self._shards = shards
-        self._refused_shards = 0  # a number that Discord found too small
         self._files = FileRules.from_setting(file_from_messages, MAX_FILE_BYTES)
         self._api_url, self._gateway_url = api_url, gateway_url
-        self._clock = clock
-        self._renderer = DiscordRenderer()
+        self._clock, self._renderer = clock, DiscordRenderer()
         self._rest = RestApi(
-            rate_limiter=rate_limiter
-            or AccountRateLimiter(limits, clock, members=lambda: self._cluster.members),
+            rate_limiter=rate_limiter or _account_limiter(clock, self._cluster),
             clock=clock,
             timeouts=timeouts,
         )
@@ -121,8 +103,9 @@ class DiscordAdapter:
             notices=self._notices,
             connect=self._connect_for_checks,
         )
-        self._may_request_members = True
-        self._client: ThreadlineClient | None = None
+        self._runner = ClientRunner(
+            token=token, rest=self._rest, cluster=self._cluster, shards=shards
+        )
 
     @property
     def name(self) -> str:
@@ -149,15 +132,29 @@ class DiscordAdapter:
         try:
             with server_urls(self._api_url, self._gateway_url):
                 async with leftovers.running():
-                    for pause in LOGIN_BACKOFF:
-                        await self._serve(inbox, watermarks)
-                        log.warning("Discord cannot be reached, retrying", seconds=pause)
-                        await self._clock.sleep(pause)
+                    await self._runner.run(
+                        inbox,
+                        make_client=self._make_client,
+                        make_listener=lambda: self._make_listener(inbox, watermarks),
+                    )
         finally:
             await self._rest.background.aclose()
             self._rest.use_leftovers(None)
             await self._directory.aclose()
             await watermarks.aclose()
+
+    def _make_client(self) -> ThreadlineClient:
+        handler = DiscordInteractionHandler(
+            rest=self._rest, renderer=self._renderer, guilds=self._guilds, models=self._models
+        )
+        return ThreadlineClient(
+            rest=self._rest, handler=handler, members=self._members, cluster=self._cluster
+        )
+
+    def _make_listener(self, inbox: Inbox, watermarks: WatermarkSaver) -> MessageListener:
+        return MessageListener(
+            rest=self._rest, inbox=inbox, say=self.say, watermarks=watermarks, guilds=self._guilds
+        )
 
     async def _remove(self, leftover: Leftover) -> None:
         """See `bot.catchup.leftovers`."""
@@ -166,75 +163,9 @@ class DiscordAdapter:
         else:
             await page_removal.delete_left(self._rest, leftover)
 
-    async def _serve(self, inbox: Inbox, watermarks: WatermarkSaver) -> None:
-        """Serve with one client until cancelled; returns if Discord cannot be reached."""
-        handler = DiscordInteractionHandler(
-            rest=self._rest, renderer=self._renderer, guilds=self._guilds, models=self._models
-        )
-        client = ThreadlineClient(
-            rest=self._rest, handler=handler, members=self._members, cluster=self._cluster
-        )
-        listener = client.listener = MessageListener(
-            rest=self._rest, inbox=inbox, say=self.say, watermarks=watermarks, guilds=self._guilds
-        )
-        token = TokenWatch(client=client, http=client.http_client, clock=self._clock)
-        self._client = client
-        try:
-            await _log_in(client, self._token, self._rest.timeouts.login)
-            self._may_request_members = self._may_request_members and client.request_members()
-            self._rest.connect(client, inbox)
-            await self._set_shards(client)
-            token.start()
-            await client.connect()
-        except discord.LoginFailure as error:
-            raise CannotStart(f"Discord refused DISCORD_TOKEN: {TOKEN_ADVICE}") from error
-        except discord.PrivilegedIntentsRequired as error:
-            if self._may_request_members:  # it was taken away since the login
-                self._may_request_members = False
-                return
-            raise CannotStart(f"The message content intent is off: {INTENT_ADVICE}") from error
-        except discord.ConnectionClosed as error:
-            if error.code == TOO_MANY_GUILDS and client.shard_count != self._refused_shards:
-                self._refused_shards = client.shard_count or 0
-                return  # with as many as Discord recommends now
-            raise _cannot_reconnect(error) from error
-        except (OSError, aiohttp.ClientError, discord.GatewayNotFound, PlatformError) as e:
-            log.warning("Discord failed", error=str(e) or repr(e))
-        finally:
-            await token.aclose()
-            await listener.backfills.aclose()
-            await listener.drain(LAST_MESSAGES_SECONDS)
-            self._rest.disconnect()
-            self._client = None
-            await client.close()
-        if token.revoked:
-            raise CannotStart(f"Discord no longer accepts DISCORD_TOKEN: {TOKEN_ADVICE}")
-
-    async def _set_shards(self, client: ThreadlineClient) -> None:
-        """Decide the number of shards. Raises a PlatformError if Discord must be asked and cannot
-        answer.
-        """
-        starts = SessionStarts(
-            rest=self._rest, cluster=self._cluster, application=client.application_id or 0
-        )
-        count = self._shards
-        if count is None or self._refused_shards:
-            count = max((await starts.read()).shards, count or 1)
-            log.info("Discord recommends shards", shards=count)
-        client.set_shards(count, starts)
-
     def health(self) -> Health:
         """Healthy while each shard of this process is connected, also without any."""
-        client, shards = self._client, self._client.shards if self._client is not None else None
-        if client is None or shards is None:
-            return Health(ok=False, details={"gateway": "not connected"})
-        details = shards.describe()
-        if not shards.is_connected:
-            return Health(ok=False, details=details)
-        details["guilds"] = str(len(client.guilds))
-        if math.isfinite(shards.latency):  # infinite before the first heartbeat
-            details["latency"] = f"{shards.latency * 1000:.0f} ms"
-        return Health(ok=True, details=details)
+        return self._runner.health()
 
     def rate_reports(self) -> Sequence[RateReport]:
         """The state of the account's rate limiter, for metrics."""
@@ -252,10 +183,11 @@ class DiscordAdapter:
         """Up to a hundred messages before this one in its thread, or the posts of other bots above
         it in its channel, oldest first.
         """
-        if self._client is None or self._client.listener is None:
+        client = self._runner.client
+        if client is None or client.listener is None:
             return ()
         if incoming.stands_alone:
-            return await self._client.listener.posts.above(incoming)
+            return await client.listener.posts.above(incoming)
         return await read_backlog(self._rest, incoming)
 
     def is_own_link(self, url: str) -> bool:
@@ -266,7 +198,7 @@ class DiscordAdapter:
         self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
     ) -> Download:
         """See `Adapter.download`; the attachment's own locator says where it is."""
-        if self._client is None:
+        if self._runner.client is None:
             raise as_attachment_error(Unsettled("the adapter is not running"))
         try:
             async with asyncio.timeout(self._rest.timeouts.download):
@@ -335,21 +267,6 @@ class DiscordAdapter:
         return client
 
 
-async def _log_in(client: discord.Client, token: str, seconds: float) -> None:
-    """Log in. Raises LoginFailure if Discord refuses the token, otherwise a PlatformError."""
-    try:
-        await attempt(client.login(token), within=seconds)
-    except Unsettled as error:
-        if isinstance(error.__cause__, discord.LoginFailure):
-            raise error.__cause__ from None
-        raise
-
-
-def _cannot_reconnect(error: discord.ConnectionClosed) -> CannotStart:
-    if error.code == AUTHENTICATION_FAILED:
-        return CannotStart(f"Discord no longer accepts DISCORD_TOKEN: {TOKEN_ADVICE}")
-    if error.code in (INVALID_SHARD, TOO_MANY_GUILDS):
-        return CannotStart(
-            f"Discord refused the number of shards (code {error.code}): set DISCORD_SHARDS=auto."
-        )
-    return CannotStart(f"Discord closed the connection for good (code {error.code}).")
+def _account_limiter(clock: Clock, cluster: Cluster) -> RateLimiter:
+    """The limits of the account, which the processes of the bot divide."""
+    return AccountRateLimiter(limits, clock, members=lambda: cluster.members)

@@ -6,10 +6,9 @@ for the installations.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
 
 import aiohttp
 from slack_bolt.async_app import AsyncApp
@@ -18,6 +17,7 @@ from starlette.types import ASGIApp
 from adapters.slack import doctor, permalinks
 from adapters.slack.api import REQUEST_SECONDS, SLACK_API, WebApi, new_session, web_client
 from adapters.slack.backfill import LAG
+from adapters.slack.backlog import BacklogReader
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.bolt import create_app
 from adapters.slack.connector import AppTokens, SlackConnector
@@ -26,20 +26,20 @@ from adapters.slack.distribution import DistributedApp, Distribution
 from adapters.slack.downloads import DOWNLOAD_SECONDS, RETRY_SECONDS, new_download_session
 from adapters.slack.events import PLATFORM
 from adapters.slack.files import MAX_BYTES
-from adapters.slack.http import PATH, HttpEvents
+from adapters.slack.http import PATH
 from adapters.slack.linked_messages import LinkedMessages
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.outages import Outages
 from adapters.slack.private_files import deliver_directly
 from adapters.slack.router import Router
 from adapters.slack.session import Session, SessionMaker
-from adapters.slack.socket import SocketMode
 from adapters.slack.surface import SlackSurface
 from adapters.slack.workspace import Workspace
 from adapters.slack.workspaces import OneWorkspace, Workspaces, choose, open_workspace
 from bot.catchup.leftovers import Leftovers
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
+from bot.common.local_cluster import LocalCluster
 from bot.domain import privacy_texts
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import ConversationKey
@@ -51,6 +51,7 @@ from bot.domain.operation import RateReport
 from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
+from bot.ports.cluster import Cluster
 from bot.ports.inbox import Inbox
 from bot.ports.model import ModelCatalog
 from bot.ports.policy import Directory
@@ -64,8 +65,7 @@ class SlackAdapter:
     the ASGI apps in `http_apps`, which the caller must serve. `api_url` is the base URL of the Web
     API. Code blocks that need `file_from_messages` messages or more are uploaded as files (0:
     never). `request_seconds` and `download_seconds` are the timeouts of a request and a download.
-    `members` returns how many processes share the workspace's limits; within `alone` no other one
-    is inside with the same name. `report_gap` hears of how many last seconds an event may be lost.
+    The processes of `cluster` share the workspace's limits.
     """
 
     def __init__(
@@ -82,20 +82,15 @@ class SlackAdapter:
         file_from_messages: int = 0,
         request_seconds: float = REQUEST_SECONDS,
         download_seconds: float = DOWNLOAD_SECONDS,
-        members: Callable[[], int] = lambda: 1,
-        alone: Callable[[str], AbstractAsyncContextManager[object]] = lambda _name: nullcontext(),
-        report_gap: Callable[[float], None] = lambda _seconds: None,
+        cluster: Cluster | None = None,
     ) -> None:
-        self._alone, self._report_gap = alone, report_gap
+        self._cluster: Cluster = cluster or LocalCluster()
         self._download_seconds, self._request_seconds = download_seconds, request_seconds
         self._files = FileRules.from_setting(file_from_messages, MAX_BYTES)
         self._bot_token, self._tokens = bot_token, AppTokens(app_token, signing_secret, api_url)
         self._distributed = DistributedApp(distribution, clock) if distribution else None
-        self._members = members
-        self._connector = SlackConnector(self._tokens, clock)
+        self._connector = SlackConnector(self._tokens, clock, connect_seconds=request_seconds)
         self._prefix, self._models, self._clock = command_prefix, models, clock
-        self._http = HttpEvents(signing_secret) if signing_secret and not app_token else None
-        self._socket: SocketMode | None = None
         self._builder = MessageBuilder(Mrkdwn())
         self._directory = SlackDirectory(
             connected=lambda workspace: self._session(workspace).workspace,
@@ -117,7 +112,8 @@ class SlackAdapter:
     @property
     def http_apps(self) -> Mapping[str, ASGIApp]:
         """The ASGI apps to serve, by exact path; in Socket Mode only the pages to install."""
-        events: dict[str, ASGIApp] = {PATH: self._http} if self._http is not None else {}
+        http = self._connector.http
+        events: dict[str, ASGIApp] = {PATH: http} if http is not None else {}
         return {**events, **(self._distributed.apps if self._distributed is not None else {})}
 
     # ── running ───────────────────────────────────────────────────────────────────────────────
@@ -142,8 +138,7 @@ class SlackAdapter:
                 clock=self._clock,
                 prefix=self._prefix,
                 download_seconds=self._download_seconds,
-                members=self._members,
-                alone=self._alone,
+                cluster=self._cluster,
                 leftovers=leftovers,
             )
             workspaces = self._make_workspaces(make)
@@ -155,7 +150,7 @@ class SlackAdapter:
                 signing_secret=self._tokens.signing_secret,
                 client=web_client("", self._tokens.api_url, http),
             )
-            Router(workspaces.find, self._report_gap).register(app)
+            Router(workspaces.find, self._cluster.report_gap).register(app)
             await self._serve(inbox, app, self._connector.app_api(http), workspaces)
 
     def _make_leftovers(self, inbox: Inbox) -> Leftovers:
@@ -167,7 +162,7 @@ class SlackAdapter:
             inbox=inbox,
             clock=self._clock,
             remove=remove,
-            alone=lambda: self._alone(f"{PLATFORM} leftovers"),
+            alone=lambda: self._cluster.exclusively(f"{PLATFORM} leftovers"),
         )
 
     def _forget_workspaces(self) -> None:
@@ -182,7 +177,7 @@ class SlackAdapter:
     async def _serve(
         self, inbox: Inbox, app: AsyncApp, app_api: WebApi, workspaces: Workspaces
     ) -> None:
-        outages = Outages(self._clock, self._report_gap)
+        outages = Outages(self._clock, self._cluster.report_gap)
 
         def connection_lost() -> None:
             outages.begin()
@@ -193,25 +188,7 @@ class SlackAdapter:
             await workspaces.connected()
             await inbox.connected(PLATFORM)
 
-        app_token = self._tokens.app
-        if app_token is not None:
-            self._socket = SocketMode(
-                app=app,
-                app_token=app_token,
-                url=await self._connector.fetch_socket_url(app_api),
-                new_url=lambda: self._connector.fetch_new_url(app_api),
-                on_hello=connected,
-                on_lost=connection_lost,
-                connect_seconds=self._request_seconds,
-            )
-            await self._socket.serve()
-        elif self._http is not None:
-            self._http.app = app
-            try:
-                await connected()
-                await asyncio.Event().wait()
-            finally:
-                self._http.app = None
+        await self._connector.serve(app, app_api, on_connected=connected, on_lost=connection_lost)
 
     @contextlib.asynccontextmanager
     async def _open_workspaces(self, wanted: Collection[str]) -> AsyncIterator[Sequence[Workspace]]:
@@ -240,7 +217,8 @@ class SlackAdapter:
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """Earlier messages of people in the thread. Raises a PlatformError."""
-        return await self._session(incoming.key.workspace).workspace.backlog(incoming)
+        workspace = self._session(incoming.key.workspace).workspace
+        return await BacklogReader(workspace).read(incoming)
 
     def is_own_link(self, url: str) -> bool:
         """See `Adapter.is_own_link`."""
@@ -287,14 +265,9 @@ class SlackAdapter:
     # ── health ────────────────────────────────────────────────────────────────────────────────
     def health(self) -> Health:
         """Whether events can arrive."""
-        by_socket = self._tokens.app is not None
-        connected = (
-            self._socket is not None and self._socket.connected
-            if by_socket
-            else self._http is not None and self._http.app is not None
-        )
+        connected = self._connector.connected
         details = {
-            "mode": "socket" if by_socket else "http",
+            "mode": self._connector.mode,
             "connected": "yes" if connected else "no",
             **(self._workspaces.details() if self._workspaces is not None else {}),
         }

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import structlog
+from slack_bolt.async_app import AsyncApp
 
 from adapters.slack import handshake
 from adapters.slack.api import WebApi, web_client
 from adapters.slack.budgets import workspace_limiter
+from adapters.slack.http import HttpEvents
+from adapters.slack.socket import SocketMode
 from bot.domain.errors import CannotStart
 from bot.ports.clock import Clock
 
@@ -32,15 +38,63 @@ class AppTokens:
 
 
 class SlackConnector:
-    """Asks for addresses of Socket Mode.
+    """Lets events arrive: through Socket Mode, for which it asks for addresses, or by HTTP through
+    the ASGI app `http`.
 
     `app_token_problem` says why Slack refuses the app-level token while the bot runs; "" if it does
     not.
     """
 
-    def __init__(self, tokens: AppTokens, clock: Clock) -> None:
-        self.tokens, self._clock = tokens, clock
+    def __init__(self, tokens: AppTokens, clock: Clock, *, connect_seconds: float) -> None:
+        self.tokens, self._clock, self._connect_seconds = tokens, clock, connect_seconds
         self.app_token_problem = ""
+        secret = tokens.signing_secret if not tokens.app else None
+        self.http = HttpEvents(secret) if secret else None
+        self._socket: SocketMode | None = None
+
+    @property
+    def mode(self) -> str:
+        """`socket` or `http`."""
+        return "http" if self.tokens.app is None else "socket"
+
+    @property
+    def connected(self) -> bool:
+        """Whether events can arrive."""
+        if self.tokens.app is None:
+            return self.http is not None and self.http.app is not None
+        return self._socket is not None and self._socket.connected
+
+    async def serve(
+        self,
+        app: AsyncApp,
+        app_api: WebApi,
+        *,
+        on_connected: Callable[[], Coroutine[Any, Any, None]],
+        on_lost: Callable[[], None],
+    ) -> None:
+        """Pass events to Bolt's `app` until cancelled.
+
+        Raises CannotStart if Slack refuses the app-level token.
+        """
+        app_token = self.tokens.app
+        if app_token is not None:
+            self._socket = SocketMode(
+                app=app,
+                app_token=app_token,
+                url=await self.fetch_socket_url(app_api),
+                new_url=lambda: self.fetch_new_url(app_api),
+                on_hello=on_connected,
+                on_lost=on_lost,
+                connect_seconds=self._connect_seconds,
+            )
+            await self._socket.serve()
+        elif self.http is not None:
+            self.http.app = app
+            try:
+                await on_connected()
+                await asyncio.Event().wait()
+            finally:
+                self.http.app = None
 
     def app_api(self, session: aiohttp.ClientSession) -> WebApi:
         """The Web API with the app-level token, or without a token for methods that need none."""

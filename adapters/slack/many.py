@@ -78,7 +78,7 @@ class ManyWorkspaces:
             workspaces=self._accepted,
             saver=make.saver,
             clock=make.clock,
-            alone=partial(make.alone, "slack catch-up"),
+            alone=partial(make.cluster.exclusively, "slack catch-up"),
             inbox=make.inbox,
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -21,7 +20,7 @@ from adapters.slack.interactions import SlackInteractionHandler
 from adapters.slack.listeners import Listeners
 from adapters.slack.payloads import Payload
 from adapters.slack.removals import SlackRemovals, send_removal
-from adapters.slack.status import StatusRegistry
+from adapters.slack.status_registry import StatusRegistry
 from adapters.slack.surface import SlackSurface
 from adapters.slack.token import TokenSource
 from adapters.slack.workspace import Workspace
@@ -31,12 +30,10 @@ from bot.domain.leftovers import Leftover, LeftoverKind
 from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
+from bot.ports.cluster import Cluster
 from bot.ports.inbox import Inbox
 from bot.ports.model import ModelCatalog
 from bot.replies.ratelimit.limiter import AccountRateLimiter
-
-Alone = Callable[[str], AbstractAsyncContextManager[object]]
-"""`bot.ports.cluster.Cluster.exclusively`."""
 
 # How long a channel gets no files after Slack refused one there, in seconds.
 NO_FILES_SECONDS = 600.0
@@ -138,7 +135,7 @@ class Session:
 class SessionMaker:
     """Makes sessions on shared connections; the app's commands begin with `prefix`.
 
-    `download_seconds` is the timeout of a download, and `members` are the processes that share the
+    `download_seconds` is the timeout of a download, and the processes of `cluster` share the
     budgets. `leftovers` is where sessions leave what they could not remove.
     """
 
@@ -153,8 +150,7 @@ class SessionMaker:
     prefix: str
     download_seconds: float
     leftovers: Leftovers
-    members: Callable[[], int] = lambda: 1
-    alone: Alone = lambda _name: nullcontext()
+    cluster: Cluster
 
     def api(self, tokens: TokenSource, limiter: AccountRateLimiter | None = None) -> WebApi:
         """The Web API with the token of one workspace."""
@@ -170,7 +166,7 @@ class SessionMaker:
         self, me: Identity, tokens: TokenSource, removed: Callable[[Payload], Awaitable[None]]
     ) -> Session:
         """A session; `removed`: see `Listeners`. Sends nothing."""
-        limiter = workspace_limiter(self.clock, self.members)
+        limiter = workspace_limiter(self.clock, self._members)
         api = self.api(tokens, limiter)
         workspace = Workspace(me=me, api=api, clock=self.clock, listens=self.inbox.listens)
         statuses = StatusRegistry(api=api, clock=self.clock, leftovers=self.leftovers)
@@ -182,8 +178,8 @@ class SessionMaker:
                 inbox=self.inbox,
                 saver=self.saver,
                 clock=self.clock,
-                alone=lambda: self.alone(f"slack catch-up {me.team}"),
-                members=self.members,
+                alone=lambda: self.cluster.exclusively(f"slack catch-up {me.team}"),
+                members=self._members,
             ),
             listeners=self._listeners(workspace, removed),
             tokens=tokens,
@@ -193,6 +189,9 @@ class SessionMaker:
             clock=self.clock,
             used_at=self.clock.monotonic(),
         )
+
+    def _members(self) -> int:
+        return self.cluster.members
 
     def _listeners(
         self, workspace: Workspace, removed: Callable[[Payload], Awaitable[None]]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from typing import Protocol
 
 import structlog
 
@@ -38,103 +39,33 @@ SHOW_SECONDS = 3.0
 CLEAR_SECONDS, BACKGROUND_SECONDS = 2.0, 900.0
 # Pauses after a failure of unknown outcome.
 RETRIES = Backoff(first=1.0, longest=30.0)
-# How long a shutdown waits for all statuses that are being cleared, in seconds.
-SHUTDOWN_SECONDS = 2.0
 
 Thread = tuple[str, str]  # a channel, and a root's ts
-Clearing = tuple["ReplyStatus", "asyncio.Task[None]"]
 
 
-class StatusRegistry:
-    """The statuses of one workspace that are shown or being cleared, by thread."""
-
-    def __init__(self, *, api: WebApi, clock: Clock, leftovers: Leftovers) -> None:
-        self._api, self._clock, self.leftovers = api, clock, leftovers
-        self._clearing: dict[Thread, Clearing] = {}
-        self._live: dict[Thread, ReplyStatus] = {}
+class Statuses(Protocol):
+    """The statuses of a workspace, among which one status is; `StatusRegistry` has them."""
 
     @property
-    def busy(self) -> bool:
-        """Whether a status is shown or being cleared."""
-        return bool(self._live or self._clearing)
-
-    def status(self, thread: Thread, conversation: int, *, left_over: bool) -> ReplyStatus:
-        """A turn's status; `left_over` if a process that died may have set one."""
-        return ReplyStatus(
-            registry=self,
-            api=self._api,
-            thread=thread,
-            conversation=conversation,
-            left_over=left_over,
-            clock=self._clock,
-        )
+    def leftovers(self) -> Leftovers:
+        """Where a status is recorded that its turn could not clear."""
+        ...
 
     def register(self, thread: Thread, status: ReplyStatus) -> None:
         """Record that a turn shows `status` in `thread`."""
-        self._live[thread] = status
+        ...
 
     def drop(self, thread: Thread, status: ReplyStatus) -> None:
         """Forget a status that another process clears."""
-        if self._live.get(thread) is status:
-            del self._live[thread]
+        ...
 
     def start_clearing(self, thread: Thread, status: ReplyStatus) -> asyncio.Task[None]:
         """Start the task that clears `status`; it replaces an earlier one in the same thread."""
-        if self._live.get(thread) is status:
-            del self._live[thread]
-        earlier = self._clearing.pop(thread, None)
-        task = asyncio.create_task(self._clear(status, earlier), name="slack status")
-        self._clearing[thread] = (status, task)
-        task.add_done_callback(lambda _: self._forget(thread, status))
-        return task
+        ...
 
     async def hand_over(self, thread: Thread, status: ReplyStatus) -> None:
         """Stop clearing for an earlier turn in `thread`: `status` will clear that one too."""
-        earlier = self._clearing.get(thread)
-        if earlier is not None and earlier[0] is not status:  # its turn may have ended already
-            del self._clearing[thread]
-            await _hand_over(earlier, status)
-
-    async def remove(self, leftover: Leftover) -> None:
-        """Clear a session's status that another process, or another session, left.
-
-        Raises Unsettled if a turn shows a status in the thread, or clears one, at the moment.
-        """
-        thread = (leftover.channel, leftover.name)
-        if thread in self._live or thread in self._clearing:
-            raise Unsettled("a turn is at work in the thread")
-        left = self.status(thread, leftover.conversation, left_over=False).assume_session()
-        await asyncio.wait({self.start_clearing(thread, left)})
-        if left.may_be_set:
-            raise Unsettled("Slack has not cleared the status")
-
-    async def aclose(self) -> None:
-        """Stop clearing after a short wait; what is left is recorded, or its turn is unfinished."""
-        clearing = list(self._clearing.values())
-        tasks = [task for _, task in clearing]
-        if tasks:
-            await asyncio.wait(tasks, timeout=SHUTDOWN_SECONDS)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for status, _ in clearing:
-            status.release()
-
-    async def _clear(self, status: ReplyStatus, earlier: Clearing | None) -> None:
-        if earlier is not None:
-            await _hand_over(earlier, status)
-        await status.finish()
-
-    def _forget(self, thread: Thread, status: ReplyStatus) -> None:
-        if thread in self._clearing and self._clearing[thread][0] is status:
-            del self._clearing[thread]
-
-
-async def _hand_over(earlier: Clearing, later: ReplyStatus) -> None:
-    status, task = earlier
-    task.cancel()
-    later.inherit(status)  # before any wait: the later turn may end during it
-    await asyncio.gather(task, return_exceptions=True)
+        ...
 
 
 class ReplyStatus:
@@ -145,7 +76,7 @@ class ReplyStatus:
     def __init__(
         self,
         *,
-        registry: StatusRegistry,
+        registry: Statuses,
         api: WebApi,
         thread: Thread,
         conversation: int,

@@ -12,7 +12,7 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from adapters.slack import content, events, payloads, people
+from adapters.slack import events, payloads, people
 from adapters.slack.api import WebApi
 from adapters.slack.channel_posts import ChannelPosts
 from adapters.slack.events import DIRECT, Identity
@@ -32,11 +32,6 @@ from bot.ports.clock import Clock
 NAMES_SECONDS = 0.5
 # Channel names to look up for one message: conversations.info is Tier 3.
 MAX_CHANNEL_NAMES = 20
-# Messages of an old thread that the model sees.
-BACKLOG = 100
-# conversations.replies returns the oldest messages first, 1,000 per request at most, so reaching
-# the newest ones means reading all.
-PAGE_SIZE = 1_000
 # Slack's error for a deleted message that had no replies.
 # https://docs.slack.dev/reference/methods/conversations.replies#errors
 NOT_FOUND = "thread_not_found"
@@ -171,81 +166,11 @@ class Workspace:
     async def _with_files(self, event: Payload) -> Payload:
         return {**event, "files": list(await self.mention_files.find(*_place(event), event))}
 
-    async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """The messages before `incoming`, oldest first: people's in its thread, or the posts of
-        other bots above it in its channel.
-
-        Raises a PlatformError.
-        """
-        if incoming.stands_alone:
-            return await self._posts_above(incoming)
-        return await self._thread_before(incoming)
-
-    async def _posts_above(self, incoming: Incoming) -> Sequence[Incoming]:
-        posts = [{**one, "channel": incoming.channel} for one in await self.posts.above(incoming)]
-        names = await self._names(posts, NAMES_SECONDS)
-        return [self._quote_above(one, incoming, names) for one in posts]
-
-    def _quote_above(self, post: Payload, incoming: Incoming, names: Mapping[str, str]) -> Incoming:
-        """The quote of a post, with another id: several mentions may follow one post."""
-        found = self._quote(post, incoming, names)
-        own_id = f"{found.message_id}-{incoming.message_id}"
-        return replace(found, key=incoming.key, message_id=own_id)
-
     async def _read_before(self, channel: str, ts: str) -> list[Payload]:
         response = await self.api.read_paced(
             "conversations.history", channel=channel, latest=ts, limit=MAX_READ
         )
         return list(response.messages())
-
-    async def _thread_before(self, incoming: Incoming) -> Sequence[Incoming]:
-        response = await self.api.read_paced(
-            "conversations.replies",
-            channel=incoming.channel,
-            ts=incoming.key.thread,
-            latest=incoming.message_id,
-            limit=PAGE_SIZE,
-        )
-        before = [
-            message
-            for found in response.messages()
-            if events.message_ts(message := {**found, "channel": incoming.channel})
-            and events.position(events.message_ts(message)) < incoming.position
-        ]
-        written = [one for one in before if events.is_from_person(one, self.me)][-BACKLOG:]
-        root = [m for m in before[:1] if m not in written and self._is_quotable(m, incoming)]
-        names = await self._names([*root, *written], NAMES_SECONDS)
-        return [
-            *(self._quote(message, incoming, names) for message in root),
-            *(self._earlier_message(message, incoming, names) for message in written),
-        ]
-
-    def _earlier_message(
-        self, message: Payload, incoming: Incoming, names: Mapping[str, str]
-    ) -> Incoming:
-        kind = incoming.route.get("kind", "")
-        workspace = incoming.key.workspace
-        return events.message(message, self.me, names, workspace, kind, Address.FOLLOW_UP)
-
-    def _is_quotable(self, root: Payload, incoming: Incoming) -> bool:
-        """Whether another bot or a workflow posted the thread's root message (an alert, say)."""
-        ours = payloads.ident(root, "user") == self.me.user or root.get("bot_id") == self.me.bot
-        return (
-            events.message_ts(root) == incoming.key.thread and not ours and not is_tombstone(root)
-        )
-
-    def _quote(self, root: Payload, incoming: Incoming, names: Mapping[str, str]) -> Incoming:
-        """A bot's root message, quoted as if by the person who asks about it."""
-        asker = {"user": incoming.author.id, "channel": incoming.channel}
-        plain = {**root, **asker, "type": "message", "subtype": "", "bot_id": None}
-        message = self._earlier_message(plain, incoming, names)
-        return replace(
-            message,
-            author=incoming.author,
-            text=content.quotation(root, names),
-            edited_at=None,
-            from_bot=True,
-        )
 
     async def post_ephemeral(
         self, *, channel: str, user: str, thread: str | None, body: Mapping[str, Any]

@@ -64,10 +64,13 @@ class WebAdapter:
             on_text=self._events.push_live_reply,
         )
         self._directory = OpenDirectory(self._tell, is_admin=access.is_admin)
-        sessions = None
+        self.site = SiteOnDemand(self._parts(ports, options, models))
+
+    def _parts(self, ports: WebPorts, options: WebOptions, models: PlacedModels) -> WebParts:
+        access, sessions = options.access, None
         if access.needs_token:
-            sessions = Sessions(store=ports.sessions, access=access, clock=clock)
-        parts = WebParts(
+            sessions = Sessions(store=ports.sessions, access=access, clock=ports.clock)
+        return WebParts(
             ports=ports,
             options=options,
             chat=self._chat,
@@ -76,7 +79,6 @@ class WebAdapter:
             streams=StreamLimit(options.most_streams),
             sessions=sessions,
         )
-        self.site = SiteOnDemand(parts)
 
     @property
     def name(self) -> str:

@@ -189,11 +189,11 @@ def _markdown(
 
 def _messages(db: Database, conversation: int) -> Iterator[MessageRecord]:
     """Yield the messages that are not erased; those that wait for their turn come last."""
-    from bot.store import views
+    from bot.store import message_views
 
     after = -1
     while True:
-        page = views.messages(db, conversation, after, PAGE)
+        page = message_views.messages(db, conversation, after, PAGE)
         yield from page
         indexes = [message.index for message in page if message.index is not None]
         if len(indexes) < PAGE:  # the waiting ones were on this page

@@ -3,7 +3,7 @@ acknowledgement (invariant 1)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -23,22 +23,17 @@ from bot.domain.inbox import (
     Receipt,
 )
 from bot.inbox import commands
-from bot.inbox.access import AccessGate, Admission
+from bot.inbox.access import Admission
 from bot.inbox.attachments import AttachmentIntake
-from bot.inbox.background_replies import BackgroundReplies
-from bot.inbox.backlog import BacklogReader
 from bot.inbox.catch_up_records import CatchUpRecords
 from bot.inbox.command_executor import CommandExecutor
 from bot.inbox.edits import RECENT_EDIT_SECONDS, EditHandler
+from bot.inbox.gates import Gates
 from bot.inbox.notices import StorageNotices
 from bot.inbox.order import ArrivalOrder, Place
-from bot.inbox.rates import RateGate
-from bot.policy.rates import QuestionRates
 from bot.ports.clock import Clock
 from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.model import ModelCatalog
-from bot.ports.platform import Adapter
-from bot.ports.policy import Policy
 from bot.ports.store import Store
 from bot.ports.tracing import NullTracer, Tracer
 from bot.turns.scheduler import Scheduler
@@ -59,13 +54,11 @@ class DurableInbox(CatchUpRecords):
         scheduler: Scheduler,
         commands: commands.Commands,
         models: ModelCatalog,
-        adapters: Mapping[str, Adapter],
+        gates: Gates,
         edits: EditHandler,
         clock: Clock,
         missed_seconds: float,
         intake: AttachmentIntake,
-        policy: Policy | None = None,
-        rates: QuestionRates | None = None,
         observer: Observer = NO_OBSERVER,
         tracer: Tracer | None = None,
     ) -> None:
@@ -75,14 +68,8 @@ class DurableInbox(CatchUpRecords):
         self._scheduler = scheduler
         self._models, self._edits = models, edits
         self._missed_seconds, self._intake = missed_seconds, intake
-        self._replies = BackgroundReplies(adapters)
-        self._gate = AccessGate(policy=policy, store=store, replies=self._replies)
-        self._rates = RateGate(
-            rates=rates or QuestionRates(policy, clock),
-            store=store,
-            clock=clock,
-            tell=self._replies.tell,
-        )
+        self._gate, self._rates = gates.access, gates.rates
+        self._backlog, self._replies = gates.backlog, gates.replies
         self._commands = CommandExecutor(
             commands=commands,
             store=store,
@@ -90,7 +77,6 @@ class DurableInbox(CatchUpRecords):
             rates=self._rates,
             replies=self._replies,
         )
-        self._backlog = BacklogReader(store=store, gate=self._gate, adapters=adapters)
         self._notices = StorageNotices(clock.monotonic)
         self._order = ArrivalOrder()
         self._connected: set[str] = set()

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from bot.domain.conversations import Role
 from bot.domain.evaluation import Answer, Case, Rating, Speech
 from bot.domain.feedback import Vote
-from bot.store import branches, rows
+from bot.store import rows, versions
 from bot.store.database import Database, Row, marks
-from bot.store.views import COST
+from bot.store.message_views import COST
 
 MOST_MESSAGES = 500
 """How many of a conversation's newest messages accompany a reply; most windows hold fewer."""
@@ -87,7 +87,7 @@ def _said(db: Database, row: Row) -> list[Row]:
     """The messages before the reply on its branch, oldest first."""
     conversation, start = row["conversation_id"], row["context_start"] or 0
     found: list[Row] = []
-    for segment in branches.segments(db, conversation, row["parked"], row["reply_idx"]):
+    for segment in versions.segments(db, conversation, row["parked"], row["reply_idx"]):
         found += db.execute(
             _SAID,
             (

@@ -17,11 +17,12 @@ from bot.domain.records import (
 )
 from bot.store import (
     attachment_contents,
-    branches,
     channel_reads,
     locks,
+    message_views,
     record_edits,
     thread_list,
+    versions,
     views,
 )
 from bot.store.operations import reads, writes, writes_at
@@ -42,16 +43,16 @@ class SqlLibrary(FileOperations):
     thread = reads(views.thread)
     entries = reads(thread_list.entries)
     hidden = reads(thread_list.hidden)
-    messages = reads(views.messages)
-    latest = reads(views.latest)
-    find_message = reads(views.find_message)
-    message = reads(views.record_of)
+    messages = reads(message_views.messages)
+    latest = reads(message_views.latest)
+    find_message = reads(message_views.find_message)
+    message = reads(message_views.record_of)
     attachment = reads_files(attachment_contents.in_scope)
     public_attachment = reads_files(attachment_contents.public)
-    versions = reads(branches.versions)
-    versions_of = reads(views.versions_of)
-    replies = reads(views.replies)
-    reply = reads(views.reply)
+    versions = reads(versions.of_conversation)
+    versions_of = reads(message_views.versions_of)
+    replies = reads(message_views.replies)
+    reply = reads(message_views.reply)
 
     # Changes that return the new record. It is read after the commit, when another process may have
     # deleted it again.
@@ -123,4 +124,4 @@ class SqlLibrary(FileOperations):
     _erase_hidden = writes(thread_list.erase_hidden, lock=locks.by_uid)
     _erase = writes_at(record_edits.erase, lock=locks.by_id)
     _by_key = reads(views.by_key)
-    _by_number = reads(views.message)
+    _by_number = reads(message_views.message)

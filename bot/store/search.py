@@ -12,26 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from bot.domain.conversations import Role
 from bot.domain.records import RecordScope
-from bot.domain.search import (
-    CURSOR,
-    SearchHit,
-    SearchPage,
-    SearchQuery,
-    Snippet,
-    snippet_of,
-    snippet_of_markdown,
-)
+from bot.domain.search import CURSOR, SearchHit, SearchPage, SearchQuery
 from bot.store.database import Database, Row
 from bot.store.health import Runner
-from bot.store.search_documents import (
-    TITLE_LIMIT,
-    file_names,
-    model_token,
-)
+from bot.store.search_documents import TITLE_LIMIT, model_token
 from bot.store.search_index import Index, Match, OutOfTime
-from bot.store.search_scopes import in_scopes, place_of, tokens_of
+from bot.store.search_scopes import tokens_of
+from bot.store.search_texts import Text, TextReader
 
 SECONDS = 0.25
 """The time limit of one search; most take a few milliseconds. A search that reaches it returns what
@@ -80,24 +68,15 @@ def find(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """A text that was read: its public id, its time in Unix seconds, and the hit if it matches."""
-
-    uid: str
-    at: float
-    hit: SearchHit | None
-
-
 @dataclass(slots=True)
 class _Found:
     """Collects the hits of a page, and the last text that was read."""
 
     limit: int
     hits: list[SearchHit] = field(default_factory=list)
-    last: _Text | None = None
+    last: Text | None = None
 
-    def take(self, text: _Text) -> bool:
+    def take(self, text: Text) -> bool:
         """Add a text. Returns whether the page is full and another hit follows."""
         if text.hit is not None and len(self.hits) == self.limit:
             return True
@@ -127,15 +106,16 @@ class _Search:
         query: SearchQuery,
         until: float,
     ) -> None:
-        self._db, self._index, self._scopes, self._query = db, index, scopes, query
+        self._db, self._index, self._query = db, index, query
         self._until = until
+        self._texts = TextReader(db, scopes, query, lambda: time.monotonic() >= until)
         self._match = _match(scopes, query)
 
     def titles(self, after: str, limit: int) -> SearchPage:
         """The titles after the one of the conversation with this public id."""
         row = self._row("SELECT id FROM conversations WHERE uid = ?", after)
         low = -TITLE_LIMIT if row is None else -int(row["id"])
-        return self._page("t", _Range(low, 0, newest_first=False), self._titles, limit)
+        return self._page("t", _Range(low, 0, newest_first=False), self._texts.titles, limit)
 
     def messages(self, after: str, limit: int) -> SearchPage:
         """The messages after the one with this public id."""
@@ -145,7 +125,7 @@ class _Search:
         if before is not None:
             high = min(high, self._first_since(before + _CLOCK_SECONDS))
         low = 0 if since is None else self._first_since(since - _CLOCK_SECONDS) - 1
-        return self._page("m", _Range(low, high, newest_first=True), self._messages, limit)
+        return self._page("m", _Range(low, high, newest_first=True), self._texts.messages, limit)
 
     def _row(self, sql: str, uid: str) -> Row | None:
         return self._db.execute(sql, (uid,)).fetchone() if uid else None
@@ -170,7 +150,7 @@ class _Search:
         self,
         kind: str,
         numbers: _Range,
-        read: Callable[[Sequence[int]], Iterator[_Text]],
+        read: Callable[[Sequence[int]], Iterator[Text]],
         limit: int,
     ) -> SearchPage:
         found = _Found(limit)
@@ -241,85 +221,6 @@ class _Search:
         if left <= 0:
             raise OutOfTime
         return left
-
-    def _is_late(self) -> bool:
-        return time.monotonic() >= self._until
-
-    # ── texts ─────────────────────────────────────────────────────────────────────────────────
-    def _titles(self, documents: Sequence[int]) -> Iterator[_Text]:
-        ids = [-each for each in documents]
-        rows = self._read(
-            "SELECT id, uid, name, updated_at, platform, workspace, channel FROM conversations"
-            " WHERE id",
-            ids,
-        )
-        for number in ids:
-            row = rows.get(number)
-            if row is not None:
-                yield _Text(row["uid"], row["updated_at"], self._title_hit(row))
-
-    def _title_hit(self, row: Row) -> SearchHit | None:
-        query, name = self._query, row["name"]
-        if query.models or not query.is_in_time(row["updated_at"]) or not query.matches(name):
-            return None
-        title = snippet_of(name, query.terms)
-        return SearchHit(row["uid"], place_of(row), title, row["updated_at"])
-
-    def _messages(self, documents: Sequence[int]) -> Iterator[_Text]:
-        rows = self._read(
-            "SELECT messages.id, messages.uid, idx, role, kind, messages.content,"
-            " messages.created_at, author_id, turn_id, turns.model,"
-            " conversations.uid AS conversation, name, platform, workspace, conversations.channel"
-            " FROM messages"
-            " JOIN conversations ON conversations.id = messages.conversation_id"
-            " LEFT JOIN turns ON turns.id = turn_id WHERE erased_at IS NULL"
-            " AND messages.parked IS NULL AND messages.id",
-            documents,
-        )
-        names = file_names(self._db, list(rows))
-        for number in documents:
-            row = rows.get(number)
-            if row is not None:
-                hit = self._message_hit(row, names.get(number, ()))
-                yield _Text(row["uid"], row["created_at"], hit)
-
-    def _message_hit(self, row: Row, names: Sequence[str]) -> SearchHit | None:
-        query, is_reply = self._query, row["kind"] == "reply"
-        text = "\n".join([row["content"], *names])
-        model = row["model"] if is_reply else None
-        if not (query.is_in_time(row["created_at"]) and query.is_of_model(model)):
-            return None
-        if not query.matches(text, self._is_late):
-            return None
-        role = Role(row["role"])
-        # The page shows people's own messages verbatim.
-        snippet = snippet_of_markdown if role is Role.ASSISTANT else snippet_of
-        return SearchHit(
-            conversation=row["conversation"],
-            place=place_of(row),
-            title=Snippet(row["name"]),
-            created_at=row["created_at"],
-            message=row["uid"],
-            index=row["idx"],
-            role=role,
-            author=row["author_id"],
-            turn=row["turn_id"],
-            is_reply=is_reply,
-            model=model,
-            snippet=snippet(text, query.terms),
-        )
-
-    def _read(self, sql: str, ids: Sequence[int]) -> dict[int, Row]:
-        """Read the rows with these ids that lie in the scopes, by id."""
-        if not ids:
-            return {}
-        condition, values = in_scopes(self._scopes)
-        named = {f"id{at}": number for at, number in enumerate(ids)}
-        rows = self._db.execute(
-            f"{sql} IN ({', '.join(f':{name}' for name in named)}) AND {condition}",
-            {**named, **values},
-        )
-        return {row["id"]: row for row in rows}
 
 
 def _match(scopes: Sequence[RecordScope], query: SearchQuery) -> Match:

@@ -11,7 +11,7 @@ import secrets
 from bot.domain.conversations import ConversationKey
 from bot.domain.records import AttachmentContent, MessageRecord
 from bot.domain.sharing import Share
-from bot.store import attachment_contents, locks, rows, views
+from bot.store import attachment_contents, locks, message_views, rows
 from bot.store.database import Database, Row
 from bot.store.operations import Operations, reads, writes, writes_at
 from bot.store.staging import FileOperations, reads_files
@@ -78,7 +78,7 @@ def _choose_messages(db: Database, identity: int, conversation: int) -> int:
     """Make the link show the messages that people see now. Returns their number."""
     db.execute("DELETE FROM share_messages WHERE share_id = ?", (identity,))
     after, count = -1, 0
-    while found := views.message_ids(db, conversation, after, _PAGE):
+    while found := message_views.message_ids(db, conversation, after, _PAGE):
         db.executemany(
             "INSERT INTO share_messages (share_id, message_id) VALUES (?, ?)",
             [(identity, number) for number, _ in found],
@@ -140,7 +140,7 @@ def find(db: Database, uid: str) -> tuple[Share, ConversationKey] | None:
 
 def messages(db: Database, uid: str, *, after: int, limit: int) -> list[MessageRecord]:
     """See `ShareStore.messages`."""
-    return views.shared_messages(db, uid, _UNCHANGED, after, limit)
+    return message_views.shared_messages(db, uid, _UNCHANGED, after, limit)
 
 
 def attachment(db: Database, uid: str, attachment: str) -> AttachmentContent | None:

@@ -86,9 +86,7 @@ def _build_slack(
         models=models,
         clock=clock,
         file_from_messages=settings.file_from_messages,
-        members=lambda: cluster.members,
-        alone=cluster.exclusively,
-        report_gap=cluster.report_gap,
+        cluster=cluster,
     )
 
 

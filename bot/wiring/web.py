@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,6 +180,21 @@ def build_http_server(
             uploads=_upload_limits(settings),
         ),
     )
+
+
+def build_http_components(
+    settings: Settings,
+    web: WebAdapter | None,
+    platforms: Mapping[str, Adapter],
+    monitoring: Monitoring,
+    clock: Clock,
+    listening: Callable[[str], None] | None,
+) -> Iterator[Component]:
+    """The servers of the ports that are open."""
+    if web is not None:
+        yield build_http_component(settings, web, platforms, monitoring, clock, listening)
+    if settings.metrics_port is not None:
+        yield build_metrics_component(settings, monitoring, clock)
 
 
 def build_http_component(

@@ -141,6 +141,7 @@ async def test_versions_are_made_and_switched_and_all_tabs_agree(
     for each in (tab, other):
         await expect_shown(each, *italy)
     await tab.page.evaluate(_NO_TIME_LIMIT)
+    await expect(tab.questions.first.get_by_role("button", name="Earlier version")).to_be_focused()
     switches.free.clear()
     await tab.page.keyboard.press("ArrowLeft")
     await tab.page.keyboard.press("Control+Shift+O")

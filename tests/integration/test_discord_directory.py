@@ -45,7 +45,7 @@ def key(channel: int | str = c.CHANNEL, thread: str = "", guild: int = c.GUILD) 
 
 async def wait_ready(adapter: DiscordAdapter) -> None:
     """Wait until the guilds' channels and roles are known."""
-    client = adapter._client
+    client = adapter._runner.client
     assert client is not None
     await until(lambda: client.guilds and not any(guild.unavailable for guild in client.guilds))
 
@@ -99,7 +99,7 @@ async def test_a_name_missing_from_events_is_looked_up(sim: LocalDiscord, inbox:
     async with running(sim, inbox) as adapter:
         await sim.call("fault_event", name="CHANNEL_UPDATE", put={"d.name": {}})
         await sim.move_channel(channel)
-        client = adapter._client
+        client = adapter._runner.client
         assert client is not None
         await until(lambda: not getattr(client.get_channel(channel), "name", "x"))
         await sim.call("fault", match="/channels", put={"*.name": None})

@@ -25,6 +25,7 @@ from bot.domain.inbox import (
     Watermark,
 )
 from bot.domain.policy import Limits, PolicyConfig, PolicyValues
+from bot.inbox.gates import build_gates
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.rates import RateGate
 from bot.policy.rates import QuestionRates
@@ -92,7 +93,9 @@ class Core:
         self.inbox = DurableInbox(
             store=store,
             models=offering(),
-            adapters={"sim": cast(Any, SilentAdapter())},
+            gates=build_gates(
+                store=store, adapters={"sim": cast(Any, SilentAdapter())}, clock=SystemClock()
+            ),
             clock=SystemClock(),
             missed_seconds=HOUR,
             intake=content_of(store, {"sim": FakeAdapter()}, SystemClock()).intake,

@@ -12,6 +12,7 @@ import pytest
 
 from adapters.slack.backfill import REDELIVERY_SECONDS
 from adapters.slack.events import position
+from bot.common.local_cluster import LocalCluster
 from bot.domain.conversations import Conversation, ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Asked, Gap, Incoming, Watermark
@@ -485,10 +486,21 @@ async def test_a_first_read_skips_threads_of_which_all_messages_are_known(
     assert len(inbox.reads) == 2
 
 
+class _Reporting(LocalCluster):
+    """Remembers of how many last seconds an event may be lost."""
+
+    def __init__(self, told: list[float]) -> None:
+        super().__init__()
+        self._told = told
+
+    def report_gap(self, seconds: float) -> None:
+        self._told.append(seconds)
+
+
 async def test_whatever_may_cost_an_event_is_reported(sim: SlackSim) -> None:
     """Each connection that replaces another, and each delivery that could not be stored."""
     inbox, told = FakeInbox(), list[float]()
-    async with running(sim, inbox, report_gap=told.append):
+    async with running(sim, inbox, cluster=_Reporting(told)):
         await until(lambda: told)
         await sim.disconnect(grace=0.1)
         await until(lambda: len(told) == 2)

@@ -18,7 +18,7 @@ from bot.domain.leftovers import Leftover, LeftoverKind
 from bot.domain.privacy import Person
 from bot.domain.records import RecordScope
 from bot.domain.search import parse_query
-from bot.store.postgres import copy_ends, copying
+from bot.store.postgres import copy_postgres, copying
 from bot.store.postgres.copying import copy_database
 from bot.store.sqlite import SqliteStore
 from tests.support.postgres_server import SharedServer
@@ -166,7 +166,7 @@ def test_a_target_with_rows_is_refused(team: Path, empty: PostgresPlace, tmp_pat
 def test_a_bot_that_has_just_ended_is_waited_for(team: Path, empty: PostgresPlace) -> None:
     """PostgreSQL lists its connections for a moment longer."""
     connection = psycopg.connect(empty.url, application_name="threadline")
-    ending = threading.Timer(3 * copy_ends.LOOK_SECONDS, connection.close)
+    ending = threading.Timer(3 * copy_postgres.LOOK_SECONDS, connection.close)
     ending.start()
     copy_database(sqlite_url(team), empty.url)
     ending.join()

@@ -316,7 +316,7 @@ async def test_a_role_cannot_change_in_a_question_or_a_reply(world: World) -> No
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 async def test_every_list_uses_an_index(world: World) -> None:
     """Tables that grow (conversations, messages, turns) are never scanned."""
-    from bot.store import views
+    from bot.store import message_views, views
 
     plans: list[str] = []
 
@@ -348,11 +348,11 @@ async def test_every_list_uses_an_index(world: World) -> None:
         views.public_conversations(asked, "sim", None, 5)
         views.threads(asked, place, None, 5)
         views.thread(asked, uid, place)
-        views.messages(asked, number, -1, 5)
-        views.latest(asked, number, 5)
-        views.find_message(asked, "sim/w1/c1/m1")
-        views.replies(asked, number, 5)
-        views.reply(asked, 1)
+        message_views.messages(asked, number, -1, 5)
+        message_views.latest(asked, number, 5)
+        message_views.find_message(asked, "sim/w1/c1/m1")
+        message_views.replies(asked, number, 5)
+        message_views.reply(asked, 1)
 
     await world.store._read(read_all)
     assert plans

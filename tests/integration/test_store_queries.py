@@ -46,11 +46,11 @@ from bot.store import (
     daily_usage,
     edits,
     files,
+    message_views,
     messages,
     queries,
     spending,
     turns,
-    views,
     watermarks,
     workload,
 )
@@ -360,7 +360,7 @@ def _use_spending(db: Database, claim: Claim) -> None:
     daily_usage.usage(db, channel, (UsageField.MODEL,), limit=9)
     daily_usage.usage(db, UsageQuery("2026-11-01"), (UsageField.DAY,), limit=9)
     spending.forget_person(db, "sim", "w1", "U1")
-    views.latest(db, 1, 10)
+    message_views.latest(db, 1, 10)
 
 
 def _use_contexts(db: Database) -> None:

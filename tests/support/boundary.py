@@ -32,6 +32,7 @@ from bot.domain.turns import Claim
 from bot.inbox import commands as names
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
+from bot.inbox.gates import build_gates
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.privacy_commands import PrivacyCommands
 from bot.llm.redaction import Redactor
@@ -229,7 +230,7 @@ class History:
                 more=PrivacyCommands(store=store, forgetter=forgetter, exports=exports).handlers(),
             ),
             models=models,
-            adapters=adapters,
+            gates=build_gates(store=store, adapters=adapters, clock=CLOCK),
             edits=edits,
             clock=CLOCK,
             missed_seconds=3_600,

@@ -22,11 +22,12 @@ from bot.store import (
     branches,
     contexts,
     conversations,
+    message_views,
     messages,
     queries,
     record_edits,
     turns,
-    views,
+    versions,
 )
 from bot.store.database import Database
 from bot.store.rows import EVERYTHING
@@ -306,7 +307,7 @@ class World:
         assert self.told_before(EVERYTHING) == [each.text for each in path]
         self.check_versions()
         self.check_context()
-        shown = [each.content for each in views.latest(self.db, 1, 1_000)]
+        shown = [each.content for each in message_views.latest(self.db, 1, 1_000)]
         everything = [each for root in self.epochs for each in root.path()]
         assert shown == [each.text for each in everything if each.alive and each.text]
 
@@ -320,7 +321,9 @@ class World:
                     expected.append(
                         sorted([number_of(each.next[each.chosen]), *(one.index for one in left)])
                     )
-        found = [[version for version, _ in place] for place in branches.versions(self.db, 1)]
+        found = [
+            [version for version, _ in place] for place in versions.of_conversation(self.db, 1)
+        ]
         assert sorted(found) == sorted(expected), (found, expected)
 
     def check_context(self) -> None:

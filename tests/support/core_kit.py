@@ -24,6 +24,7 @@ from bot.domain.replies import Limit
 from bot.domain.turns import Claim
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
+from bot.inbox.gates import build_gates
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.policy_commands import PolicyCommands
 from bot.policy.rates import QuestionRates
@@ -299,10 +300,8 @@ def world_of(
         edits=EditHandler(store=store, scheduler=scheduler, clock=CLOCK, with_reply=with_reply),
         clock=CLOCK,
         missed_seconds=12 * 3_600,
-        adapters=adapters,
+        gates=build_gates(store=store, adapters=adapters, clock=CLOCK, policy=policy, rates=rates),
         intake=room.intake,
-        policy=policy,
-        rates=rates,
         tracer=tracer,
         observer=observer,
     )

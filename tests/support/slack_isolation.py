@@ -28,6 +28,7 @@ from bot.domain.turns import Claim
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
 from bot.inbox.feedback_commands import FeedbackCommands
+from bot.inbox.gates import build_gates
 from bot.inbox.inbox import DurableInbox
 from bot.inbox.privacy_commands import PrivacyCommands
 from bot.llm.echo import EchoModel
@@ -380,7 +381,7 @@ async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
             edits=EditHandler(store=store, scheduler=scheduler, clock=clock, with_reply=True),
             clock=clock,
             missed_seconds=12 * 3_600,
-            adapters=adapters,
+            gates=build_gates(store=store, adapters=adapters, clock=clock),
             intake=content.intake,
         )
         yield IsolationRig(sim, clock, scheduler, inbox, adapters, errors, path)

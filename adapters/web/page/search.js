@@ -1,23 +1,20 @@
 // The palette that searches the user's conversations: results while typing, driven by the keyboard.
 import { ApiError, asApiError } from "./api.js";
 import { el, isComposing, setText } from "./dom.js";
-import { clockTime, counted, dayName, fullTime, moment } from "./format.js";
+import { counted, moment } from "./format.js";
+import { Hits, when } from "./hits.js";
 
 const PAUSE_MS = 100; // between the last key and the search
 const LIMIT_MS = 10_000;
 const AGAIN_MS = 700; // after too many searches
 const RECENT = 8;
-const NEAR_END = 120; // pixels before the end at which the next results are loaded
 const AFTER = 60; // messages below the one that was found, in a thread that is not loaded up to it
 const MOST_PARTS = 8; // requests of one search while nothing is found: the server ends each after 0.25 s
 const EMPTY = { hits: [], next: null, partial: false, reached: null, indexing: false };
-const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const oldDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
 const isMac = /Mac|iP(hone|ad)/.test(navigator.platform);
 
 class SearchPalette {
   #shown = EMPTY;
-  #at = -1; // the selected hit
   #timer = 0;
   /** @type {AbortController | null} */
   #asking = null;
@@ -28,7 +25,12 @@ class SearchPalette {
     this.dialog = dialog;
     this.onOpen = onOpen;
     this.box = dialog.querySelector("input");
-    this.list = dialog.querySelector(".hits");
+    this.hits = new Hits({
+      box: this.box,
+      list: dialog.querySelector(".hits"),
+      onChosen: (number) => this.#choose(number),
+      onEnd: () => this.#more(),
+    });
     this.said = dialog.querySelector(".said");
     this.further = dialog.querySelector(".further");
     for (const button of buttons) {
@@ -42,10 +44,9 @@ class SearchPalette {
     document.addEventListener("keydown", (event) => isShortcut(event) && this.#toggle(event));
     this.box.addEventListener("input", (event) => !isComposing(event) && this.#typed());
     this.box.addEventListener("compositionend", () => this.#typed());
-    this.box.addEventListener("keydown", (event) => this.#pressed(event));
     this.dialog.querySelector("form").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#choose(this.#at);
+      this.#choose(this.hits.at);
     });
     this.further.addEventListener("click", () => {
       this.box.focus();
@@ -54,9 +55,6 @@ class SearchPalette {
     this.dialog.querySelector(".tool").addEventListener("click", () => this.dialog.close());
     this.dialog.addEventListener("click", ({ target }) => target === this.dialog && this.dialog.close());
     this.dialog.addEventListener("close", () => this.#stop());
-    this.list.addEventListener("pointermove", ({ target }) => this.#select(numberOf(target), false));
-    this.list.addEventListener("click", ({ target }) => this.#choose(numberOf(target)));
-    this.list.addEventListener("scroll", () => this.#scrolled(), { passive: true });
   }
 
   /** Open it with the last query selected. */
@@ -101,7 +99,7 @@ class SearchPalette {
     if (next === null || this.#asking) return;
     const text = this.box.value.trim();
     const found = await this.#ask(() => this.#find(text, next));
-    if (found) this.#show({ ...found, hits: [...hits, ...found.hits] }, text, this.#at);
+    if (found) this.#show({ ...found, hits: [...hits, ...found.hits] }, text, this.hits.at);
   }
 
   /** The answer, or null if a newer search has taken its place or it failed. */
@@ -157,59 +155,17 @@ class SearchPalette {
   /** Show `words` and no hits: those of an earlier search could be opened by mistake. */
   #clear(words) {
     this.#shown = EMPTY;
-    this.list.replaceChildren();
+    this.hits.show([]);
     this.further.hidden = true;
-    this.#select(-1);
     setText(this.said, words);
   }
 
   #show(found, text, selected = 0) {
     this.#shown = found;
-    const options = found.hits.map((hit, number) => option(hit, number));
-    const [titles, messages] = [options.filter((_, n) => !found.hits[n].snippet), options.filter((_, n) => found.hits[n].snippet)];
-    const groups = [group(text ? "Conversations" : "Recent conversations", titles), group("Messages", messages)];
-    this.list.replaceChildren(...groups.filter((each) => each !== null));
-    if (!selected) this.list.scrollTop = 0;
-    this.#select(found.hits.length ? Math.min(Math.max(selected, 0), found.hits.length - 1) : -1);
+    const heading = text ? "Conversations" : "Recent conversations";
+    this.hits.show(found.hits, { heading, selected, hasMore: found.next !== null });
     this.further.hidden = !isLate(found);
     setText(this.said, words(found, text));
-  }
-
-  /** Select a hit; screen readers read it, while the focus stays in the box. */
-  #select(number, scroll = true) {
-    if (number === null) return;
-    this.#at = number;
-    for (const node of this.#options) node.setAttribute("aria-selected", String(node === this.#options[number]));
-    const chosen = this.#options[number];
-    this.box.setAttribute("aria-expanded", String(this.#options.length > 0));
-    if (chosen) this.box.setAttribute("aria-activedescendant", chosen.id);
-    else this.box.removeAttribute("aria-activedescendant");
-    if (scroll) chosen?.scrollIntoView({ block: "nearest" });
-  }
-
-  get #options() {
-    return [...this.list.querySelectorAll("[role=option]")];
-  }
-
-  #scrolled() {
-    const { scrollTop, scrollHeight, clientHeight } = this.list;
-    if (scrollHeight - scrollTop - clientHeight < NEAR_END) this.#more();
-  }
-
-  // ── the keyboard ────────────────────────────────────────────────────────────────────────────
-  #pressed(event) {
-    if (isComposing(event)) return;
-    const count = this.#shown.hits.length;
-    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 6, PageUp: -6 }[event.key];
-    if (step === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
-    event.preventDefault();
-    if (!count) return;
-    const single = Math.abs(step) === 1;
-    const to = this.#at + step;
-    if (to >= count - 1) this.#more();
-    // The single step goes around, unless more is to come; the larger one stops at the ends.
-    const around = single && this.#shown.next === null;
-    this.#select(around ? (to + count) % count : Math.min(Math.max(to, 0), count - 1));
   }
 
   #choose(number) {
@@ -225,11 +181,6 @@ function isShortcut(event) {
   return held && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "k" && !isComposing(event);
 }
 
-function numberOf(target) {
-  const node = target.closest("[role=option]");
-  return node ? Number(node.dataset.number) : null;
-}
-
 /** Whether the server ran out of time before it had compared everything, and can continue. */
 const isLate = ({ partial, next, reached = null }) => partial && next !== null && reached !== null;
 
@@ -243,46 +194,6 @@ function words(found, text) {
   if (partial && !since) parts.push("The search took too long, so there may be more: add a word.");
   if (indexing) parts.push("Older messages are still being prepared.");
   return parts.join(" ");
-}
-
-// ── hits ──────────────────────────────────────────────────────────────────────────────────────
-let groups = 0;
-
-function group(name, options) {
-  if (!options.length) return null;
-  const id = `search-group-${++groups}`;
-  return el("div", { role: "group", "aria-labelledby": id }, el("div", { class: "head", id, role: "presentation" }, name), ...options);
-}
-
-function option({ title, snippet, role, author = null, channel = null, created_at }, number) {
-  const at = moment(created_at);
-  const name = el("span", { class: "name", dir: "auto" }, el("bdi", {}, ...marked(title)));
-  const time = el("time", { datetime: at.toISOString(), title: fullTime(at) }, when(at));
-  const place = channel && el("bdi", { class: "where", dir: "ltr" }, `#${channel}`);
-  const who = role === "assistant" ? "Threadline" : role === "user" ? (author ?? "You") : "Note";
-  const found = snippet && el("div", { class: "found" }, el("span", { class: "who" }, el("bdi", {}, who), ": "), el("bdi", {}, ...marked(snippet)));
-  const attributes = { class: "hit", id: `search-hit-${number}`, role: "option", "aria-selected": "false", "data-number": String(number) };
-  return el("div", attributes, el("div", { class: "line" }, name, place, time), found);
-}
-
-/** A text with its matches marked. The places count characters, not the units of JavaScript. */
-function marked({ text, marks }) {
-  const characters = Array.from(text || "(no name)");
-  const nodes = [];
-  let done = 0;
-  for (const [start, end] of marks) {
-    nodes.push(characters.slice(done, start).join(""), el("mark", {}, characters.slice(start, end).join("")));
-    done = end;
-  }
-  nodes.push(characters.slice(done).join(""));
-  return nodes.filter((node) => node !== "");
-}
-
-function when(at) {
-  const name = dayName(at);
-  if (name === "Today") return clockTime(at);
-  if (name === "Yesterday") return name;
-  return at.getFullYear() === new Date().getFullYear() ? date.format(at) : oldDate.format(at);
 }
 
 // ── the message that was found ────────────────────────────────────────────────────────────────

@@ -1,8 +1,6 @@
-// The page's state, and how events change it. An unchanged item stays the same object, so that feeds
-// redraw only changed ones.
+// The page's state, and how events change it. An unchanged message stays the same object.
 import { uuid } from "./dom.js";
-
-const NO_VOTE = { vote: null, comment: "" };
+import { Items, NO_VOTE, withNotices } from "./items.js";
 
 export class State {
   /** @type {any} */
@@ -16,18 +14,12 @@ export class State {
   older = null; // cursor of the channel's next older page
   #threads = new Map();
   #details = new Map(); // by thread: model and loaded messages
+  #items = new Items();
   #notices = []; // replies to commands: shown here, stored nowhere
-  #roots = new Map();
-  #dividers = new Map();
-  #acting = new WeakMap();
-  #rated = new WeakMap();
-  #pending = new WeakMap();
   #sent = new Set(); // client ids of messages that the server has
   #read = { channel: null, thread: null }; // the newest event in each snapshot
   #restored = new Map(); // by thread: the newest event before its deletion was undone
   #votes = new Map(); // by reply: the user's newest vote, and until when no snapshot could have it
-  #taken = new WeakMap();
-  #branched = new WeakMap();
   severalModels = false; // whether an answer can be tried again with another model
 
   // ── reading ─────────────────────────────────────────────────────────────────────────────────
@@ -71,7 +63,7 @@ export class State {
       (a, b) => (a.created_at < b.created_at ? -1 : a.created_at > b.created_at ? 1 : 0),
     );
     return [
-      ...this.#withNotices(threads.map((thread) => this.#root(thread)), null),
+      ...this.#withNotices(threads.map((thread) => this.#items.root(thread, thread.id === this.openId)), null),
       ...this.#unsent(outbox.filter((item) => this.#isHere(item)), null),
     ];
   }
@@ -84,112 +76,19 @@ export class State {
   threadItems(outbox) {
     if (this.composing) return this.#unsent(outbox.filter(({ begins }) => begins), null);
     if (!this.open) return [];
-    const items = this.#withDividers(this.open).map((item) => this.#withBranch(this.#withVote(item)));
-    if (items.length) items.push(this.#withActions(items.pop()));
     return [
-      ...this.#withNotices(items, this.openId),
+      ...this.#withNotices(this.#items.ofThread(this.open, this), this.openId),
       ...this.#unsent(outbox, this.openId),
     ];
   }
 
-  #root(thread) {
-    const open = thread.id === this.openId;
-    const known = this.#roots.get(thread.id);
-    if (known && known.from === thread && known.item.thread.open === open) return known.item;
-    const item = { ...thread.root, id: thread.id, state: "done", thread: { ...thread, open } };
-    this.#roots.set(thread.id, { from: thread, item });
-    return item;
-  }
-
-  /** Adds a line at each reset: the model reads only the messages below the last one. */
-  #withDividers({ messages, epoch }) {
-    const items = [];
-    const replies = new Set(messages.map(({ id }) => id));
-    let last = messages[0]?.epoch ?? epoch;
-    for (const message of messages) {
-      const item = this.#takenUp(message, replies);
-      if (item.epoch > last) items.push(this.#divider(item.epoch, items.at(-1)));
-      last = item.epoch ?? last; // replies carry no epoch: they share their question's
-      items.push(item);
-    }
-    if (epoch > last) items.push(this.#divider(epoch, items.at(-1)));
-    return items;
-  }
-
-  /** A question waits only until its reply exists, whichever event came first. */
-  #takenUp(message, replies) {
-    if (message.state !== "queued" || !replies.has(`turn-${message.turn}`)) return message;
-    if (!this.#taken.has(message)) this.#taken.set(message, { ...message, state: "done" });
-    return this.#taken.get(message);
-  }
-
-  /** A reply that can be rated, with the user's vote on it. */
-  #withVote(item) {
-    const votes = this.open?.votes ?? null;
-    if (votes === null || !item.votable) return item;
-    const feedback = votes[item.id] ?? NO_VOTE;
-    const known = this.#rated.get(item);
-    if (known?.feedback === feedback) return known;
-    const rated = { ...item, feedback };
-    this.#rated.set(item, rated);
-    return rated;
-  }
-
-  /** A message with the versions that it stands for; one's own question can be edited. */
-  #withBranch(item) {
-    const versions = this.open?.versions[item.id] ?? null;
-    const own = item.role === "user" && Number.isInteger(item.turn) && item.epoch === this.open?.epoch;
-    const still = !this.isBusy;
-    const editable = own && item.state === "done"; // while an answer is written, the style hides it
-    if (!versions && !editable) return item;
-    const known = this.#branched.get(item);
-    const same = known?.versions === versions && known.editable === editable;
-    if (same && (!versions || known.still === still)) return known;
-    const branched = { ...item, versions, editable, still };
-    this.#branched.set(item, branched);
-    return branched;
-  }
-
-  /** The newest item, with its actions unless a reply is running. */
-  #withActions(item) {
-    const offered = item.role === "divider" ? ["undo"] : (item.controls ?? []);
-    const actions = offered.flatMap((name) => (name === "retry" && this.severalModels ? [name, "retry-with"] : [name]));
-    if (!actions.length || this.isBusy) return item;
-    const known = this.#acting.get(item);
-    if (known?.actions.length === actions.length) return known;
-    const acting = { ...item, actions };
-    this.#acting.set(item, acting);
-    return acting;
-  }
-
-  #divider(epoch, { id: above, created_at }) {
-    const id = `epoch-${epoch}-${above}`;
-    const item = { id, role: "divider", text: "Started over", html: "", created_at };
-    if (!this.#dividers.has(id)) this.#dividers.set(id, item);
-    return this.#dividers.get(id);
-  }
-
   #withNotices(items, thread) {
-    const notices = this.#notices.filter((notice) => notice.thread === thread);
-    const there = new Set(items.map(({ id }) => id));
-    return [
-      ...notices.filter(({ after }) => after === null),
-      ...items.flatMap((item) => [item, ...notices.filter(({ after }) => after === item.id)]),
-      ...notices.filter(({ after }) => after !== null && !there.has(after)),
-    ];
+    return withNotices(items, this.#notices.filter((notice) => notice.thread === thread));
   }
 
   #unsent(outbox, thread) {
     const mine = outbox.filter((item) => item.thread === thread && !this.#arrived(item));
-    return mine.map((item) => {
-      if (!this.#pending.has(item)) {
-        const { client_id: id, text, created_at, state, files = [], progress = null } = item;
-        const author = this.session?.user;
-        const shown = { id, role: "user", author, text, html: "", created_at, state, files, progress };
-        this.#pending.set(item, shown);
-      }
-      return this.#pending.get(item);
-    });
+    return mine.map((item) => this.#items.unsent(item, this.session?.user));
   }
 
   /** Whether a message's event overtook the response to sending it. */
@@ -204,7 +103,6 @@ export class State {
     this.activeAt = 0;
     this.older = null;
     this.#threads.clear();
-    this.#roots.clear();
     this.#notices = this.#notices.filter(({ thread }) => thread !== null);
   }
 

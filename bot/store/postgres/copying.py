@@ -16,15 +16,9 @@ from typing import Any
 from psycopg import ProgrammingError
 
 from bot.domain.errors import SettingsError, StoreError
-from bot.store.postgres.copy_ends import (
-    SINGLE_ROWS,
-    PostgresEnd,
-    Source,
-    SqliteEnd,
-    Target,
-    open_file,
-    open_postgres,
-)
+from bot.store.postgres.copy_ends import SINGLE_ROWS, Source, Target
+from bot.store.postgres.copy_postgres import PostgresEnd, open_postgres
+from bot.store.postgres.copy_sqlite import SqliteEnd, open_file
 from bot.store.postgres.server import Server
 
 _DIGEST_BYTES = 16
