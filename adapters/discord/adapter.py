@@ -224,7 +224,7 @@ class DiscordAdapter:
         client.set_shards(count, starts)
 
     def health(self) -> Health:
-        """Healthy while each shard of this process is connected, also without any."""
+        """Whether every shard that this process holds is connected; True if it holds none."""
         client, shards = self._client, self._client.shards if self._client is not None else None
         if client is None or shards is None:
             return Health(ok=False, details={"gateway": "not connected"})
@@ -249,9 +249,8 @@ class DiscordAdapter:
         )
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """Up to a hundred messages before this one in its thread, or the posts of other bots above
-        it in its channel, oldest first.
-        """
+        """Up to a hundred earlier messages from the thread, or other bots' posts above this one in
+        the channel, oldest first."""
         if self._client is None or self._client.listener is None:
             return ()
         if incoming.stands_alone:
@@ -277,8 +276,10 @@ class DiscordAdapter:
             raise AttachmentError(Omission.TIMED_OUT, retry_after=RETRY_SECONDS) from error
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Reply to the message that contained the command; only its author sees a refusal, and a
-        file, which is sent to them directly.
+        """Reply to the message that contained the command.
+
+        Refusals are visible only to the author, and files are sent to the author as direct
+        messages.
         """
         is_direct = incoming.key.workspace == DIRECT_MESSAGES
         send = partial(self._notices.send_file, incoming.key, incoming.author, answer.text)

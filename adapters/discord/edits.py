@@ -1,8 +1,8 @@
-"""Edits and deletions, from the gateway's raw events to the core's inbox.
+"""Passes edits and deletions from the gateway's raw events to the core's inbox.
 
-Discord also sends MESSAGE_UPDATE for previews, pins and threads. An edit here is an update of
-another user's message that has an edit time; the store decides whether it changed. Events caused
-by the bot itself are recognized without a request.
+Discord also sends MESSAGE_UPDATE for previews, pins and threads. Here, an edit is an update with an
+edit time to another user's message; the store decides whether the message changed. The bot
+recognizes its own events without a request.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class DiscordEditListener:
             log.warning("a thread was not removed", id=original.id, error=repr(error))
 
     async def _remove_thread(self, thread: int) -> None:
-        """Delete or archive the thread on a deleted message, unless people wrote in it."""
+        """Delete or archive a deleted message's thread, unless people wrote in it."""
         client = await self._rest.client()
         found, me = client.get_channel(thread), client.user
         if me is None or not isinstance(found, discord.Thread) or found.owner_id != me.id:
