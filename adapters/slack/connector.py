@@ -1,4 +1,4 @@
-"""How the adapter reaches Slack: its credentials, and what belongs to the app as a whole."""
+"""How the adapter reaches Slack: its credentials, and the state of the app as a whole."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class AppTokens:
 
 
 class SlackConnector:
-    """Asks for addresses of Socket Mode.
+    """Requests Socket Mode addresses.
 
     `app_token_problem` says why Slack refuses the app-level token while the bot runs; "" if it does
     not.

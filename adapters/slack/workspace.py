@@ -1,4 +1,4 @@
-"""One workspace in which the app is installed: the bot's identity, the Web API and known names.
+"""One workspace that installed the app: the bot's identity, the Web API and known names.
 
 Reading an event never waits long for Slack: a name that is not known in time stays an id.
 """
@@ -47,7 +47,7 @@ MAX_THREADS = 20_000
 
 
 class Workspace:
-    """Everything that handling one workspace's events needs.
+    """Everything needed to handle one workspace's events.
 
     `listens`: see `bot.ports.inbox.AccessLookup`.
     """
@@ -77,7 +77,7 @@ class Workspace:
     ) -> Incoming | None:
         """The event as a message to the bot; None if it does not concern the bot.
 
-        `default_address` applies to a message that does not address the bot.
+        `default_address` applies to messages that do not address the bot.
         """
         event = mapping(body, "event")
         if not events.is_from_person(event, self.me):
@@ -109,13 +109,14 @@ class Workspace:
         return address
 
     def note(self, event: Payload) -> None:
-        """Remember that a thread has replies."""
+        """Remember from an event that a thread has replies."""
         channel, thread = payloads.ident(event, "channel"), events.thread_of(event)
         if thread != events.message_ts(event):
             self._threads[channel, thread] = True
 
     def has_replies(self, channel: str, thread: str) -> bool:
-        """Whether a reply in the thread was seen; Slack shows private messages only there."""
+        """Whether the bot saw a reply in the thread; Slack shows private messages only in such
+        threads."""
         return (channel, thread) in self._threads
 
     async def read_message(
@@ -125,7 +126,7 @@ class Workspace:
         ts: str,
         priority: Priority = Priority.CONTROL,
     ) -> Payload | None:
-        """A message as it is now; None if it was deleted. Raises a PlatformError."""
+        """A message's current version; None if it was deleted. Raises a PlatformError."""
         try:
             answer = await self.api.read_paced(
                 "conversations.replies",
@@ -145,7 +146,7 @@ class Workspace:
         return next((one for one in found if events.message_ts(one) == ts), None)
 
     async def read_thread(self, channel: str, ts: str, limit: int) -> list[Payload]:
-        """A message and its replies, at most `limit`; none if it was deleted, or is a reply.
+        """A message and its replies, at most `limit`; none if it was deleted, or is itself a reply.
 
         Raises a PlatformError.
         """
@@ -161,7 +162,8 @@ class Workspace:
         return response.mapping("channel")
 
     async def names(self, messages: Sequence[Payload]) -> dict[str, str]:
-        """The names of the people and channels in `messages`, by id, if Slack says them soon."""
+        """The names of the people and channels in `messages`, by id, if Slack returns them in
+        time."""
         return await self._names(messages, NAMES_SECONDS)
 
     async def _read_mention(self, event: Payload) -> Payload | None:
@@ -172,9 +174,9 @@ class Workspace:
         return {**event, "files": list(await self.mention_files.find(*_place(event), event))}
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """The messages before `incoming`, oldest first: people's in its thread, or the posts of
-        other bots above it in its channel.
+        """The messages before `incoming`, oldest first.
 
+        These are people's messages in its thread, or other bots' posts above it in its channel.
         Raises a PlatformError.
         """
         if incoming.stands_alone:
@@ -228,7 +230,7 @@ class Workspace:
         return events.message(message, self.me, names, workspace, kind, Address.FOLLOW_UP)
 
     def _is_quotable(self, root: Payload, incoming: Incoming) -> bool:
-        """Whether another bot or a workflow posted the thread's root message (an alert, say)."""
+        """Whether another bot or a workflow posted the thread's root message, such as an alert."""
         ours = payloads.ident(root, "user") == self.me.user or root.get("bot_id") == self.me.bot
         return (
             events.message_ts(root) == incoming.key.thread and not ours and not is_tombstone(root)
@@ -256,7 +258,7 @@ class Workspace:
         )
 
     def key(self, channel: str, thread: str = "") -> ConversationKey:
-        """The key of a thread's conversation, or of a whole channel."""
+        """The key for a thread's conversation, or for a whole channel."""
         return ConversationKey(events.PLATFORM, self.me.team, channel, thread)
 
     async def aclose(self) -> None:
@@ -266,7 +268,7 @@ class Workspace:
         await self.facts.aclose()
 
     async def _names(self, messages: Sequence[Payload], within: float) -> dict[str, str]:
-        """The names in `messages`, by id, that are known after at most `within` seconds.
+        """The names in `messages`, by id, that become known within `within` seconds.
 
         A channel's id begins with C, D or G, a person's with U or W.
         """
