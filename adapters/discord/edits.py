@@ -2,7 +2,7 @@
 
 Discord also sends MESSAGE_UPDATE for previews, pins and threads. Here, an edit is an update with an
 edit time to another user's message; the store decides whether the message changed. The bot
-recognizes its own events without a request.
+recognizes events that it caused without a request.
 """
 
 from __future__ import annotations

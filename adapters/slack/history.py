@@ -247,8 +247,8 @@ class SlackHistory:
         return translated
 
     def _scope(self, method: str) -> str:
-        """The rate limit scope: of several processes, the one that catches up has its own part
-        of the limit."""
+        """The rate limit scope: of several processes, the one that catches up has a separate
+        part of the limit."""
         return f"{CATCHING_UP}{method}" if self._members() > 1 else method
 
     def _ref(self, channel: str) -> ChannelRef:

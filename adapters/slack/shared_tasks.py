@@ -14,8 +14,8 @@ async def result_of(task: asyncio.Task[T]) -> T:
     """Await the result of `task`, which continues if the caller is cancelled.
 
     Raises Unsettled if the task ended with its workspace's session. The caller's turn may continue
-    in another session, so it must not mistake this for
-    the cancellation of the turn.
+    in another session, so it must not mistake this for the
+    cancellation of the turn.
     """
     try:
         return await asyncio.shield(task)
