@@ -1,7 +1,7 @@
 """Browsers that are signed in by a cookie instead of a token.
 
-Invariant: a session ends with its token. Nothing that the database has opens one, and the cookie
-is in no body, no log and no script's reach.
+Invariant: a session ends with its token. Nothing stored in the database can open a session, and the
+cookie never appears in a body or log, or where a script can read it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bot.ports.sessions import SessionStore
 log = structlog.stdlib.get_logger(__name__)
 
 LIFETIME_SECONDS = 30 * 86_400.0
-"""A session ends this long after its last use: a month of holidays is survived."""
+"""A session ends this long after its last use; it survives a month's vacation."""
 
 EXTEND_SECONDS = 86_400.0
 """A session in use is extended once a day, so that almost no request writes."""

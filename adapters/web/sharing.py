@@ -1,8 +1,8 @@
-"""Links to threads, which every signed-in user of this server may read, and no one else.
+"""Links to threads, readable by every signed-in user of this server and no one else.
 
-Invariant: a link shows what its owner shared and nothing beside it: no settings, no costs, no other
-thread, and no attachment of a message that is not shown. Who may not read it learns nothing about
-it: a wrong, a revoked and a forbidden address have one answer.
+Invariant: a link shows only what its owner shared: no settings, no costs, no other thread, and no
+attachment of a message that is not shown. A person who may not read a link learns nothing about it:
+wrong, revoked and forbidden addresses get the same answer.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CHANGES = 20
 
 MOST_LISTED = 500
 READ_AGAIN_SECONDS = 3_600.0
-"""A reader who opens a link again within this time is in the audit once."""
+"""If a reader opens a link again within this time, the audit records it only once."""
 
 _Uid = Annotated[str, Path(max_length=64)]
 _After = Annotated[int, Query(ge=-1, le=2**31)]

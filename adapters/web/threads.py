@@ -1,4 +1,4 @@
-"""Reads the threads of the page, each as it is at one moment."""
+"""Reads the page's threads, each as it is at one moment."""
 
 from __future__ import annotations
 

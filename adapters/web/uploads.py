@@ -1,7 +1,7 @@
 """Files in requests: multipart forms, and the content arrays of OpenAI's chat API.
 
-Invariant: the bytes that all requests hold are bounded, and they are released once the message is
-stored, however long its answer takes.
+Invariant: the bytes held for all requests are bounded, and released once the message is stored,
+however long its answer takes.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Received(Generic[B]):
 
     @property
     def name(self) -> str:
-        """What a conversation that begins with this message is called."""
+        """The name for a conversation that begins with this message."""
         return self.text.strip() or next((one.name for one in self._attachments), "")
 
     def require_something(self, field_name: str) -> None:
