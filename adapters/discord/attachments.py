@@ -41,8 +41,7 @@ MAYBE_TEXT = frozenset({"video/mp2t"})
 def files_of(raw: Any, channel: int, *, is_own: bool) -> tuple[IncomingAttachment, ...]:
     """The files of a message and its forwards; `channel` is the channel that contains the message.
 
-    `is_own`: the person who forwards or asks wrote the message, so a paste counts as their own
-    words.
+    `is_own`: the person asking wrote the message, so a paste counts as their own words.
     """
     location = {
         "channel": str(read_id(raw, "channel_id") or channel),

@@ -37,8 +37,8 @@ SHORT_OUTAGE = 240.0  # seconds
 REDELIVERY_SECONDS = 420.0  # after this, no earlier event is redelivered
 
 KEEPER_SECONDS = 0.5
-"""How long a new connection waits for the right to catch up; if another process has it, it keeps
-trying in the background."""
+"""How long `connected` waits for this process to become the one that catches up; if another process
+has that role, it continues without."""
 
 
 class SlackBackfill:

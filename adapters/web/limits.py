@@ -15,17 +15,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bot.domain import http_texts
 
 BODY_BYTES = 1_048_576
-"""Bytes of a request body: enough for a long conversation, and more text than a model's context
-holds."""
+"""The most bytes of a request body: enough for a long conversation, and more text than a model's
+context holds."""
 
 MESSAGE_CHARACTERS = 64_000
-"""Characters of one message: about the default context (16,000 tokens of four characters)."""
+"""The most characters in one message: about the default context (16,000 tokens of four
+characters)."""
 
 NAME_CHARACTERS = 80
-"""Characters of a conversation's name, which is one line in a list."""
+"""The most characters in a conversation's name, which is one line in a list."""
 
 MODEL_CHARACTERS = 300
-"""Characters of a model's name: the longest ones name a file of a repository."""
+"""The most characters in a model's name: the longest names identify a file in a repository."""
 
 RETRY_SECONDS = 5
 """Seconds to wait after 429: about the time that one answer takes."""

@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 MAX_BYTES = 7_500
-"""Bytes of an encoded piece: a NOTIFY has less than 8,000, and the sender's id takes some."""
+"""The most bytes in an encoded piece: a NOTIFY has less than 8,000, and the sender's id takes
+some."""
 
 LONGEST = 7_000
-"""Characters of text in a piece; fewer, where they need more bytes."""
+"""The most characters of text in a piece; fewer if they need more bytes."""
 
 
 @dataclass(frozen=True, slots=True)

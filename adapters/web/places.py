@@ -20,10 +20,10 @@ CHANNEL = "general"
 """The channel of a user's own threads on the page."""
 
 API_CHANNEL = "api"
-"""The channel of conversations created through the API."""
+"""The channel for conversations created through the API."""
 
 EVERYONE = TEAM
-"""The workspace of what all users see; no user has this name."""
+"""The workspace for everything that all users see; no user has this name."""
 
 
 @dataclass(frozen=True, slots=True)

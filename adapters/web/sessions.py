@@ -40,10 +40,11 @@ OUTAGE_SECONDS = 3_600.0
 """How long a session that was seen stays valid while the database does not answer."""
 
 MOST_KNOWN = 2_000
-"""Sessions in memory, about 1 MB."""
+"""How many sessions to keep in memory, about 1 MB."""
 
 MOST_SESSIONS = 50
-"""Browsers of one person; signing in with another one ends the oldest session."""
+"""How many browsers one person may be signed in with; signing in with another ends the oldest
+session."""
 
 _SECRET = re.compile(
     r"[A-Za-z0-9_-]{43}"

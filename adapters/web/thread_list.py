@@ -115,7 +115,7 @@ class ThreadListRoutes:
         return page_entry(changed.entry)
 
     async def mark_read(self, user: User, thread: uuid.UUID, mark: ReadMark) -> dict[str, Any]:
-        """The user saw the answers of a thread; their other tabs and devices show it as read."""
+        """Mark a thread's answers as read, also in the user's other tabs and devices."""
         news = await self._library.mark_read(str(thread), _scope(user), mark.until)
         if news and (found := await self._find(user, thread)) is not None:
             self._events.push_entry(user, found.entry)

@@ -30,11 +30,11 @@ from bot.domain.attachments import IncomingAttachment
 from bot.domain.names import file_name
 
 MOST_HELD = 256_000_000
-"""Bytes of request bodies over BODY_BYTES each that the process holds in total: two of the largest
+"""The most bytes that the process holds for request bodies over BODY_BYTES: two of the largest
 requests, or some dozens of ordinary files."""
 
 MOST_FIELDS = 20
-"""Fields of a form at most; the page sends four."""
+"""The most fields in a form; the page sends four."""
 
 FILES, PASTED = "files", "pasted"
 """The names of a form's file fields. PASTED has long texts that a person pasted into the page."""

@@ -19,7 +19,7 @@ FREE = 10
 FORGET_SECONDS = 600.0
 STEP_SECONDS, MOST_SECONDS = 0.25, 2.0
 MOST_ADDRESSES = 1_000
-"""Addresses to count, about 200 kB; the least recent one is dropped."""
+"""How many addresses to count, about 200 kB; the least recent one is dropped."""
 
 MOST_DELAYED = 16
 """The most delayed responses at one time, over all addresses: each holds a connection."""
