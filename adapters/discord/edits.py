@@ -117,7 +117,7 @@ class DiscordEditListener:
             return await self._translate(message, context, None)
         if is_from_person(message) or not isinstance(message, RawMessage):
             return await self._translate(message, context, Address.FOLLOW_UP)
-        # A stored message of a webhook or bot: it may stand for a person's, whom the store knows.
+        # A webhook's or bot's stored message may stand for a person, whom the store knows.
         message.persona = Author(str(message.author.id), name_of(message))
         incoming = await self._translate(message, context, Address.FOLLOW_UP)
         return None if incoming is None else replace(incoming, from_bot=True)

@@ -139,7 +139,7 @@ class Http(HTTPClient):
         """
         session: aiohttp.ClientSession = vars(self)["_HTTPClient__session"]
         async with session.get(
-            # A signed URL is sent as it is: quoting would change what the signature covers.
+            # A signed URL is sent unchanged: quoting would invalidate its signature.
             yarl.URL(url, encoded=url.isascii()),
             headers={"User-Agent": self.user_agent, "Accept-Encoding": "identity"},
             proxy=http_proxy_for(url),

@@ -179,7 +179,7 @@ async def _exists(rest: RestApi, claim: Claim) -> bool:
             priority=Priority.FIRST,
         )
     except PlatformError as error:
-        # In the channel, a reply would stand twice if an earlier attempt posted in the thread.
+        # A reply in the channel would be a duplicate if an earlier attempt posted in the thread.
         if claim.pages and isinstance(error, Throttled | Unsettled):
             raise
         return False

@@ -45,7 +45,7 @@ class CatchUps:
     ) -> None:
         self._session, self._saver, self._clock = session, saver, clock
         self._workspaces, self._alone = workspaces, alone
-        # Each workspace at most once, with a time since when its events arrive.
+        # Each workspace at most once, with the time since which its events have arrived.
         self._behind: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
         self._queued: set[str] = set()
         self._has_connected, self._is_keeper = asyncio.Event(), False

@@ -54,7 +54,7 @@ _STATUSES: Mapping[int, Omission] = {
     410: Omission.GONE,
     413: Omission.TOO_LARGE,
 }
-# Error codes of requests for what was deleted.
+# Error codes for deleted files and messages.
 _MISSING = frozenset({"file_deleted", "file_not_found", "message_not_found", "thread_not_found"})
 _SIGN_IN = "Slack sent its sign-in page"
 _TIMES = "-->"  # between the times of a cue

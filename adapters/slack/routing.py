@@ -35,7 +35,7 @@ def _workspaces_in(body: Payload) -> Iterator[str]:
     authorizations = items(body, "authorizations")
     if authorizations:
         yield from _installation(authorizations[0])
-    # A modal that people opened in another workspace of a Slack Connect channel.
+    # A modal opened in another workspace of a Slack Connect channel.
     yield ident(mapping(body, "view"), "app_installed_team_id")
     team, enterprise = mapping(body, "team"), mapping(body, "enterprise")
     yield from _installation(

@@ -18,7 +18,7 @@ from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 
-# How long an answer of auth.test counts, in seconds: of a valid token, and of a refused one.
+# How long an auth.test result counts, in seconds: for a valid token, and for a refused one.
 VALID_SECONDS, REFUSED_SECONDS = 2.0, 60.0
 
 
