@@ -26,7 +26,7 @@ T = TypeVar("T")
 VOTE = "threadline_vote"  # the element's action_id
 CALLBACK = "threadline_comment"  # the modal's callback_id
 COMMENT_BLOCK, _INPUT = "comment", "text"
-# Slack's error codes for a block type that is unknown, or not allowed in this place.
+# Slack's error codes for an unknown block type, or one not allowed in this place.
 _BLOCKS = frozenset({"invalid_arguments", "invalid_blocks", "invalid_blocks_format"})
 
 
