@@ -22,7 +22,7 @@ INTENT_ADVICE = (
     f"at {PORTAL} open your application, choose “Bot” and turn on “Message Content Intent” "
     "under “Privileged Gateway Intents”."
 )
-# Permissions, and the use that the bot makes of each. Findings name them as Discord's settings page does.
+# Permissions and the purpose of each. Findings name them as Discord's settings page does.
 NEEDED = {
     "view_channel": "to see messages",
     "send_messages": "to answer",
