@@ -94,9 +94,10 @@ class AllowedGuilds:
 
 
 async def can_user_read(rest: RestApi, user: int, guild: int, channel: int) -> bool:
-    """Whether a user can read the messages of a channel or thread now, in a guild of the bot's.
+    """Whether a user can read a channel's or thread's messages now, in a guild that the bot is in.
 
-    False also if Discord's answers do not settle it. Raises a PlatformError if there are none.
+    Also False if Discord's answers leave it open. Raises a PlatformError if Discord does not
+    answer.
     """
     found = (await rest.client()).get_guild(guild)
     if found is None and not rest.holds(guild):
@@ -108,9 +109,10 @@ async def can_user_read(rest: RestApi, user: int, guild: int, channel: int) -> b
 
 
 async def can_member_read(rest: RestApi, member: discord.Member, channel: int) -> bool:
-    """Whether a member can read the messages of a channel or thread of their guild now.
+    """Whether a member can read a channel's or thread's messages in their guild now.
 
-    False also if Discord's answers do not settle it. Raises a PlatformError if there are none.
+    Also False if Discord's answers leave it open. Raises a PlatformError if Discord does not
+    answer.
     """
     parent, thread = await _place_of(rest, member.guild, channel)
     if parent is None or not _can_read_history(parent, member):
@@ -120,7 +122,7 @@ async def can_member_read(rest: RestApi, member: discord.Member, channel: int) -
 
 
 async def _fetch_member(rest: RestApi, guild: discord.Guild, user: int) -> discord.Member | None:
-    """A member with their roles; None if the user is no member or has an unknown role."""
+    """Fetch a member with their roles; None if the user is not a member or has an unknown role."""
     try:
         response: Any = await rest.request(
             request_scopes("member", guild.id),
@@ -140,7 +142,8 @@ async def _fetch_member(rest: RestApi, guild: discord.Guild, user: int) -> disco
 async def _place_of(
     rest: RestApi, guild: discord.Guild, channel: int
 ) -> tuple[discord.abc.GuildChannel | None, str]:
-    """A channel and "", or a thread's parent and the thread's id; no channel if it is unknown."""
+    """Return a channel and "", or a thread's parent and the thread's id; no channel if it is
+    unknown."""
     found = guild.get_channel(channel)
     if found is not None:
         return found, ""
@@ -198,7 +201,7 @@ async def _can_read_in_guild(
 
 
 async def _thread_type(rest: RestApi, guild: discord.Guild, thread: int) -> int | None:
-    """Discord's channel type of a thread, -1 if the response has none; None without a thread."""
+    """The thread's channel type, -1 if the response has none, or None if there is no thread."""
     cached = guild.get_thread(thread)
     if cached is not None:
         return int(cached.type.value)
@@ -215,7 +218,7 @@ async def _thread_type(rest: RestApi, guild: discord.Guild, thread: int) -> int 
 
 
 async def _message_exists(rest: RestApi, channel: int, message: int) -> bool:
-    """Whether the channel has this message: the id of a deleted private thread is no message."""
+    """Whether the channel has this message; a deleted private thread's id does not name one."""
     scopes = request_scopes("message", channel)
     return await _exists(rest, scopes, lambda c: c.http.get_message(channel, message))
 

@@ -164,7 +164,7 @@ class DiscordAdapter:
             await page_removal.delete_left(self._rest, leftover)
 
     def health(self) -> Health:
-        """Healthy while each shard of this process is connected, also without any."""
+        """Whether every shard that this process holds is connected; True if it holds none."""
         return self._runner.health()
 
     def rate_reports(self) -> Sequence[RateReport]:
@@ -180,9 +180,8 @@ class DiscordAdapter:
         )
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """Up to a hundred messages before this one in its thread, or the posts of other bots above
-        it in its channel, oldest first.
-        """
+        """Up to a hundred earlier messages from the thread, or other bots' posts above this one in
+        the channel, oldest first."""
         client = self._runner.client
         if client is None or client.listener is None:
             return ()
@@ -209,8 +208,10 @@ class DiscordAdapter:
             raise AttachmentError(Omission.TIMED_OUT, retry_after=RETRY_SECONDS) from error
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Reply to the message that contained the command; only its author sees a refusal, and a
-        file, which is sent to them directly.
+        """Reply to the message that contained the command.
+
+        Refusals are visible only to the author, and files are sent to the author as direct
+        messages.
         """
         is_direct = incoming.key.workspace == DIRECT_MESSAGES
         send = partial(self._notices.send_file, incoming.key, incoming.author, answer.text)

@@ -1,9 +1,10 @@
 """The files of a message, of the messages it forwards, and of the one it replies to.
 
-Pure. Reads the raw payload; any field may be missing or have another type. A file keeps what a
-download needs: see `downloads`.
+Pure. Reads the raw payload; any field may be missing or have another type. A file keeps the data
+needed to download it: see `downloads`.
 
-Stickers are no files here: their name says more than their picture, and people send them often.
+Stickers do not count as files: their names say more than their pictures, and people send them
+often.
 
 https://docs.discord.com/developers/resources/message#attachment-object
 """
@@ -27,10 +28,10 @@ from bot.domain.names import one_line
 MAX_FORWARD_DEPTH = 3
 MAX_SUFFIX = 16  # characters of a name's ending, dot included, that survive its truncation
 PASTE = "message.txt"
-"""The name that Discord's client gives to a text of more than 2,000 characters (4,000 with Nitro).
+"""The name that Discord's client gives to text over 2,000 characters (4,000 with Nitro).
 
-Reports say that its `content_type` is text/plain or missing. No other field marks a paste; a file
-that a person named so reads as the message too, which is harmless.
+According to reports, its `content_type` is text/plain or missing. No other field marks a paste. A
+file to which a person gave the same name is also read as the message, which is harmless.
 """
 SPOILER = "SPOILER_"  # the client's prefix of a file that is hidden until it is clicked
 # A `.ts` file is TypeScript more often than an MPEG transport stream, whose type it gets.
@@ -38,9 +39,9 @@ MAYBE_TEXT = frozenset({"video/mp2t"})
 
 
 def files_of(raw: Any, channel: int, *, is_own: bool) -> tuple[IncomingAttachment, ...]:
-    """The files of a message and its forwards; `channel` is where the message is.
+    """The files of a message and its forwards; `channel` is the channel that contains the message.
 
-    `is_own`: its author is the person who reports it, so that a paste reads as their words.
+    `is_own`: the person asking wrote the message, so a paste counts as their own words.
     """
     location = {
         "channel": str(read_id(raw, "channel_id") or channel),
@@ -51,7 +52,8 @@ def files_of(raw: Any, channel: int, *, is_own: bool) -> tuple[IncomingAttachmen
 
 
 def _forwarded(raw: Any, location: Mapping[str, str], depth: int) -> Iterator[IncomingAttachment]:
-    """A forward's files, which can be read again with the message that contains the forward."""
+    """A forward's files; they can be read again along with the message that contains the
+    forward."""
     if depth >= MAX_FORWARD_DEPTH:
         return
     for message in forwarded_messages(raw):

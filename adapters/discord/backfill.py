@@ -50,8 +50,9 @@ Parent = discord.TextChannel | discord.ForumChannel
 
 
 class DiscordBackfill:
-    """Decides when to read a shard's guilds; `translate` turns a message into an Incoming, None if
-    irrelevant.
+    """Decides when to read a shard's guilds.
+
+    `translate` turns a message into an Incoming, or None if it is irrelevant.
     """
 
     def __init__(
@@ -78,9 +79,8 @@ class DiscordBackfill:
         )
 
     async def start_session(self) -> None:
-        """Catch up on direct messages if they are the shard's; `start_guild` follows for each
-        guild.
-        """
+        """Catch up on direct messages if this shard receives them; `start_guild` follows for each
+        guild."""
         await self._backfill.restart()
         if self._shard == self._rest.shard_of(DIRECT_MESSAGES):
             self._backfill.start(DirectMessages(self._channels))
@@ -94,7 +94,7 @@ class DiscordBackfill:
         self._backfill.reread(self._channels.history_at(ref), self._rest.timeouts.again)
 
     def reread(self, client: discord.Client, guild: int | None, channel: int) -> None:
-        """Read a channel again, because an event of a message in it was unreadable."""
+        """Read a channel again after an unreadable message event."""
         context = channel_context(client.get_channel(channel))
         ref = ref_in(context) if context is not None else ref_at(guild, channel)
         self._tracker.hold(ref)
@@ -115,8 +115,8 @@ class DirectMessages:
         self.newest = discord.utils.time_snowflake(discord.utils.utcnow())
 
     async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
-        """Every channel with a conversation, because Discord does not report which ones have
-        news."""
+        """Every channel with a conversation: Discord does not report which ones have new
+        messages."""
         return [
             self._channels.history_of(
                 _context_of(conversation, ChannelKind.DIRECT), _rank(conversation)
@@ -139,7 +139,7 @@ class GuildChannels:
         self.newest = max(self._newest.values(), default=0)
 
     async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
-        """Channels and active threads with news, and known threads that are archived."""
+        """Channels and active threads with new messages, and known threads that are archived."""
         own = [c for c in conversations if c.key.workspace == self.workspace]
         known = {conversation.key.thread for conversation in own}
         channels = {str(channel.id): channel for channel in _message_channels(self._guild)}
@@ -160,7 +160,8 @@ class GuildChannels:
         return histories
 
     def _archived(self, parent: Parent, conversations: Sequence[Conversation]) -> History:
-        """A single archived thread, or for several the list that shows which have news."""
+        """For one archived thread, itself; for several, those that the archive list shows to have
+        new messages."""
         newest = conversations[0]
         if len(conversations) == 1:
             return self._channels.history_of(_context_of(newest, ChannelKind.THREAD), _rank(newest))
@@ -168,7 +169,7 @@ class GuildChannels:
         return History(ref, _rank(newest), lambda _: self._read_archived(parent, None))
 
     async def _read_archived(self, parent: Parent, before: str | None) -> HistoryPage:
-        """Archived threads with news, up to those that were archived before the gap."""
+        """Archived threads with new messages, back to those archived before the gap."""
         listed = await self._channels.list_archived(parent.id, before)
         threads = [thread for data in listed if (thread := _parse_thread(parent, data)) is not None]
         following = None
@@ -209,7 +210,8 @@ def _message_channels(guild: discord.Guild) -> Iterator[GuildChannel]:
 
 
 def _is_readable(channel: GuildChannel | discord.ForumChannel) -> bool:
-    """Whether the bot may read a channel, without a request: Discord bans bots for many refusals.
+    """Whether the bot may read a channel, decided from the cache: Discord bans clients with many
+    refused requests.
 
     Without the Read Message History permission, Discord would return an empty list.
     """

@@ -29,7 +29,7 @@ class BackgroundTasks:
     def add(self, what: str, work: Callable[[], Awaitable[object]]) -> bool:
         """Start `work` now and retry it while it fails; `what` names it in the log.
 
-        Returns False if it was dropped, because too much is under way.
+        Returns False if there is already too much unfinished work; then `work` is dropped.
         """
         if len(self._tasks) >= MAX_TASKS:
             log.error("dropped background work: too many tasks", what=what)

@@ -1,4 +1,4 @@
-"""Reads the messages of a thread before the bot was mentioned in it."""
+"""Reads the messages in a thread that precede the bot's mention."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _translate_safely(
 
 
 def _translate(message: discord.Message, context: ChannelContext, user: int) -> Incoming | None:
-    """A message of a person or another bot, or the message that the thread was started on."""
+    """Translate a message from a person or another bot, or the thread's starter message."""
     bot, starter = bot_identity(message, user), thread_starter(message)
     if starter is not None:
         entry = to_incoming(starter, context, bot, Address.FOLLOW_UP)

@@ -1,4 +1,4 @@
-"""Remembers other bots' posts in channels for the mention that comes below them."""
+"""Remembers other bots' posts in channels, as context for a mention below them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class ChannelPosts:
-    """The newest posts of one client's channels; threads are read whole instead."""
+    """The newest posts in a client's channels; threads are read from Discord instead."""
 
     def __init__(self, rest: RestApi) -> None:
         self._rest = rest
@@ -36,7 +36,8 @@ class ChannelPosts:
         self._recent.restart()
 
     def note(self, message: discord.Message, user: int) -> None:
-        """Remember a new message, or that it stands for a person's; `user` is the bot's id."""
+        """Remember a new message, or that it was posted on a person's behalf; `user` is the bot's
+        id."""
         if message.guild is None or isinstance(message.channel, discord.Thread):
             return
         seen = _seen(message, user)
@@ -76,7 +77,7 @@ class ChannelPosts:
 
 
 def _seen(message: discord.Message, user: int) -> Seen[discord.Message] | None:
-    """A message as it counts for a mention below it; None for Discord's own messages."""
+    """How a message counts for a mention below it; None for Discord's system messages."""
     is_post = is_from_other_bot(message, user)
     if not is_post and not is_from_person(message) and message.author.id != user:
         return None
@@ -85,7 +86,8 @@ def _seen(message: discord.Message, user: int) -> Seen[discord.Message] | None:
 
 
 def _may_read(channel: object) -> bool:
-    """Whether Discord allows reading: it bans clients with too many refused requests."""
+    """Whether Discord allows reading the channel: it bans clients with too many refused
+    requests."""
     if not isinstance(channel, discord.abc.GuildChannel) or channel.guild.me is None:
         return True
     return channel.permissions_for(channel.guild.me).read_message_history
@@ -104,7 +106,8 @@ def _translate_safely(
 def _translate(
     post: discord.Message, context: ChannelContext, user: int, question: Incoming
 ) -> Incoming | None:
-    """The post as history; its id is the question's own, because several mentions may follow."""
+    """Translate a post into history under the question's id, because several mentions may include
+    it."""
     entry = to_incoming(post, context, bot_identity(post, user), Address.FOLLOW_UP)
     if is_blank(entry):
         return None

@@ -1,6 +1,6 @@
-"""Channels as the core needs them: what kind of conversation each can hold, and who can see it.
+"""Describes channels for the core: what conversations each can hold, and who can see it.
 
-A channel that is not in discord.py's cache is fetched; one that cannot be parsed counts as private.
+A channel missing from discord.py's cache is fetched; one that cannot be parsed counts as private.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class ChannelContext:
 
     @property
     def starts_conversations(self) -> bool:
-        """Whether each question here starts a conversation; in threads and DMs it joins one."""
+        """Whether each question here starts a conversation; in threads and DMs, questions continue
+        one."""
         return self.kind in (ChannelKind.CHANNEL, ChannelKind.CHAT)
 
     def key(self, message: str = "") -> ConversationKey:
@@ -104,9 +105,9 @@ def _thread_context(thread: discord.Thread) -> ChannelContext:
 def _can_create_threads(
     channel: discord.TextChannel | discord.VoiceChannel | discord.StageChannel,
 ) -> bool:
-    """Only in text channels: the threads of announcement channels are of another type.
+    """True only in text channels: announcement channels have threads of another type.
 
-    The cached permissions are checked because Discord bans clients with too many refused requests.
+    Checks the cached permissions because Discord bans clients with too many refused requests.
     """
     if not isinstance(channel, discord.TextChannel) or channel.is_news():
         return False
@@ -166,9 +167,10 @@ def _parse(client: discord.Client, guild: discord.Guild, raw: Any) -> Any:
 
 
 def _uncached_context(raw: Any) -> ChannelContext | None:
-    """The context of a direct message, or of a channel in an unknown guild (then private).
+    """The context of a direct message, or of a channel in an unknown guild, which counts as
+    private.
 
-    Raises Unsettled if the response does not say what the channel is: a later request may.
+    Raises Unsettled if the response lacks the channel's type: a later request may succeed.
     """
     id_, guild = payloads.read_id(raw, "id"), payloads.read_id(raw, "guild_id")
     parent, type_ = payloads.read_id(raw, "parent_id"), _type_of(raw)

@@ -1,6 +1,6 @@
 """discord.py's client: passes the gateway's events to the adapter's listeners.
 
-Events are handled from the first one on, before discord.py considers itself ready.
+It handles events from the first one on, before discord.py considers itself ready.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ class ThreadlineClient(discord.Client):
         self.add_dynamic_items(ControlButton, ChoiceButton, VoteButton)
 
     async def _open_socket(self, url: str, *, compress: int = 0) -> aiohttp.ClientWebSocketResponse:
-        """Connect through the gateway's own proxy: NO_PROXY may name only one of the two hosts."""
+        """Connect through the proxy for the gateway's host, which NO_PROXY may treat differently
+        from the API's."""
         http = copy.copy(self.http)
         http.proxy = http_proxy_for(url)
         return await HTTPClient.ws_connect(http, url, compress=compress)
@@ -102,7 +103,7 @@ class ThreadlineClient(discord.Client):
         )
 
     def request_members(self) -> bool:
-        """Ask for events about members if the application, which has logged in, is granted them."""
+        """Ask for member events if Discord grants them to the application, which has logged in."""
         flags = self.application.flags if self.application is not None else None
         if flags is None or not (
             flags.gateway_guild_members or flags.gateway_guild_members_limited
@@ -125,7 +126,7 @@ class ThreadlineClient(discord.Client):
         )
 
     async def connect(self, *, reconnect: bool = True) -> None:
-        """Serve until closed; raises if reconnecting is useless: see `Shards`."""
+        """Serve until closed; raises if reconnecting is pointless: see `Shards`."""
         assert self.shards is not None  # noqa: S101 - see set_shards
         self.rest.background.add("registering the commands", self._register)
         try:
@@ -142,10 +143,10 @@ class ThreadlineClient(discord.Client):
         await super().close()
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Do not wait: `SessionStarts` does, before the connection."""
+        """Do nothing: `SessionStarts` has already waited before the connection."""
 
     async def _register(self) -> None:
-        """Register the commands: one process after the other, and the others find no difference."""
+        """Register the commands, one process at a time; later processes find no difference."""
         async with self._cluster.exclusively(f"discord/commands/{self.application_id}"):
             await register_commands(self.rest, self._tree)
 
@@ -166,7 +167,7 @@ class ThreadlineClient(discord.Client):
             await self.listener.edits.edited(message)
 
     async def on_message_unreadable(self, event: str, payload: Any) -> None:
-        """Handle a new message, or an edit, whose payload could not be parsed."""
+        """Handle a new or edited message whose payload could not be parsed."""
         if self.listener is not None:
             await self.listener.unreadable(event, payload)
 
@@ -177,7 +178,7 @@ class ThreadlineClient(discord.Client):
             await self.listener.edits.deleted(payload.guild_id, payload.channel_id, ids)
 
     async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
-        """Handle messages of one channel that were deleted together."""
+        """Handle a bulk deletion in one channel."""
         if self.listener is not None:
             ids = sorted(payload.message_ids)
             await self.listener.edits.deleted(payload.guild_id, payload.channel_id, ids)
@@ -188,21 +189,21 @@ class ThreadlineClient(discord.Client):
         self.members.updated(data)
 
     async def on_member_removed(self, data: Any) -> None:
-        """Handle the event of a member who has left or was removed."""
+        """Handle a member who left or was removed."""
         self.members.removed(data)
 
     async def on_role_deleted(self, guild: int) -> None:
-        """Handle a deleted role, which its members have lost."""
+        """Handle a deleted role: its members have lost it."""
         self.members.forget_guild(guild)
 
     async def on_interaction(self, interaction: Interaction) -> None:
-        """Handle a submitted form, also one that an earlier process showed."""
+        """Handle a submitted form, even one that an earlier process showed."""
         if interaction.type is discord.InteractionType.modal_submit:
             await self.feedback.handle_form(interaction)
 
     # ── guilds, channels and threads ──────────────────────────────────────────────────────────
     async def on_raw_thread_delete(self, payload: discord.RawThreadDeleteEvent) -> None:
-        """Handle a deleted thread, unless the bot deleted it because it came too late."""
+        """Handle a deleted thread, unless the bot deleted it because it was created too late."""
         if self.listener is not None and str(payload.thread_id) not in self.rest.own_deletions:
             location = payload.guild_id, payload.parent_id, payload.thread_id
             await self.listener.edits.location_removed(*location)
@@ -260,7 +261,7 @@ class ThreadlineClient(discord.Client):
         self.rest.shards_lost.setdefault(shard, self.rest.clock.monotonic())
 
     async def shards_released(self, shards: Sequence[int]) -> None:
-        """Forget shards that other processes may serve from now on; turns there continue."""
+        """Forget shards that other processes may serve from now on; turns in them continue."""
         state: Any = self._connection
         for shard in shards:
             state.forget_shard(shard)
@@ -270,5 +271,6 @@ class ThreadlineClient(discord.Client):
             await self.listener.backfills.release(shards)
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
-        """Log an unexpected error of an event handler: the boundary of each event's task."""
+        """Log an unexpected error from an event handler, the last point where its task can catch
+        it."""
         log.exception("an event could not be handled", discord_event=event_method)

@@ -1,4 +1,4 @@
-"""The slash commands: their definitions, and their registration if Discord's list differs."""
+"""Defines the slash commands, and registers them if Discord's list differs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """What a person has typed in the completed option of a command, and the other options."""
+    """The text typed so far in a command option with autocomplete, and the other options."""
 
     command: str
     text: str
@@ -62,7 +62,7 @@ OPTIONS: Mapping[str, tuple[Option, ...]] = {
     commands.FORGET: (Option("who", texts.FORGET_OPTION, ("me",)),),
     commands.EXPORT: (Option("who", texts.EXPORT_OPTION, ("me",)),),
 }
-"""The options of commands that have some; their values, with a space, are the argument."""
+"""The options of each command that has any; their values, joined by spaces, form the argument."""
 
 STRING_OPTION = 3  # documented option type, the only one used here
 
@@ -73,8 +73,10 @@ _COMPARED = ("name", "description", "type", "options", "contexts", "integration_
 
 
 class CommandTree(app_commands.CommandTree[discord.Client]):
-    """discord.py's tree, which would raise in a separate task on a malformed payload, and responds
-    to autocomplete without a time limit.
+    """discord.py's command tree, made safe.
+
+    The original raises in a separate task on a malformed payload, and responds to autocomplete
+    without a time limit.
     """
 
     def __init__(self, client: discord.Client, complete: Complete) -> None:
@@ -86,7 +88,8 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
         self._complete = complete
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
-        """Whether discord.py must handle the interaction: a valid command. Completes names."""
+        """Whether discord.py should handle the interaction, that is, a valid command. Answers
+        autocomplete requests here."""
         if interaction.type is discord.InteractionType.autocomplete:
             typed = typed_in(interaction.data)
             if typed is None:
@@ -106,7 +109,8 @@ class CommandTree(app_commands.CommandTree[discord.Client]):
     async def on_error(
         self, interaction: Interaction, error: app_commands.AppCommandError, /
     ) -> None:
-        """Say why a command was not executed: Discord may still list an earlier version's."""
+        """Tell the person why a command was not run: Discord may still list an earlier version's
+        commands."""
         is_foreign = isinstance(error, _OTHER_VERSION)
         log.warning("a command was not executed", error=repr(error), exc_info=not is_foreign)
         text = texts.NO_SUCH_COMMAND if is_foreign else texts.INTERNAL
@@ -121,7 +125,7 @@ async def _respond(response: Awaitable[object]) -> None:
 
 
 def is_valid(data: object) -> TypeGuard[dict[str, Any]]:
-    """Whether an interaction names a command, and options with string values."""
+    """Whether an interaction names a command and gives its options string values."""
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):
         return False
     options = data.get("options", [])
@@ -139,7 +143,7 @@ def is_valid(data: object) -> TypeGuard[dict[str, Any]]:
 
 
 def typed_in(data: object) -> Typed | None:
-    """What a person types in an option that is completed; None if it is another one."""
+    """The text typed in an option with autocomplete; None for other interactions."""
     if not is_valid(data):
         return None
     options = data.get("options", [])
@@ -159,7 +163,7 @@ async def _complete_nothing(_interaction: Interaction, _typed: str) -> list[Any]
 def command_tree(
     client: discord.Client, run: RunCommand, complete: Complete
 ) -> app_commands.CommandTree[discord.Client]:
-    """The command tree of a new client: a command for each description."""
+    """The command tree for a new client, with one command for each description."""
     tree = CommandTree(client, complete)
     for name, description in texts.SLASH_COMMANDS.items():
         callback: Any = _callback(run, name)
@@ -170,7 +174,7 @@ def command_tree(
 
 
 def _callback(run: RunCommand, name: str) -> Any:
-    """The function that discord.py calls for a command, with the options of the command."""
+    """The function that discord.py calls for a command and its options."""
     options = OPTIONS.get(name, ())
     if not options:
 
@@ -192,7 +196,7 @@ def _callback(run: RunCommand, name: str) -> Any:
 
 
 def _describe(callback: Any, options: Sequence[Option]) -> Any:
-    """A callback whose parameters are these options."""
+    """Return a callback whose parameters are these options."""
     for parameter, option in zip(("first", "second"), options, strict=False):
         app_commands.rename(**{parameter: option.name})(callback)
         app_commands.describe(**{parameter: option.description})(callback)
@@ -226,9 +230,10 @@ async def register_commands(rest: RestApi, tree: app_commands.CommandTree[discor
 
 
 def comparable(command_list: object) -> list[dict[str, Any]]:
-    """A list of commands without defaults, which Discord may add or omit; sorted by name.
+    """A command list for comparison: sorted by name, without defaults, which Discord may add or
+    omit.
 
-    Anything else compares as different from our list.
+    Malformed input is returned so that it differs from our list.
     """
     listed = command_list if isinstance(command_list, list) else []
     mappings = [entry for entry in listed if isinstance(entry, Mapping)]

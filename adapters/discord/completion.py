@@ -1,4 +1,4 @@
-"""Completes what a person types after /model, and the value of a setting after /channel.
+"""Autocompletes model names after /model and setting values after /channel.
 
 Discord asks after each pause in typing and waits three seconds for the choices.
 """
@@ -34,20 +34,22 @@ WORDS: Mapping[str, Sequence[str]] = {
 }
 
 ACCESS_SECONDS = 0.5
-"""How long to wait for Discord to say whether a person may use the bot; the catalog may take two
-of the three seconds."""
+"""How long to wait for Discord to say whether a person may use the bot.
+
+Discord allows three seconds in all, of which the catalog may take two.
+"""
 
 
 class Completion:
-    """Finds the choices for what was typed: `models`, or the words of a setting."""
+    """Finds the choices for what a person has typed: `models`, or the values of a setting."""
 
     def __init__(self, *, guilds: AllowedGuilds, models: ModelCatalog) -> None:
         self._guilds, self._models = guilds, models
 
     async def choices(self, guild: object, user: int, typed: Typed) -> list[Choice[Any]]:
-        """The choices for a user in a guild; none for those who may not use the bot.
+        """The choices for a user in a guild; none for users who may not use the bot.
 
-        Raises nothing.
+        Never raises.
         """
         try:
             async with asyncio.timeout(ACCESS_SECONDS):
@@ -60,7 +62,7 @@ class Completion:
         return to_choices(typed.text, [*await self._words(typed), model_names.DEFAULT])
 
     async def _words(self, typed: Typed) -> Sequence[str]:
-        """What may be meant; the default is always possible."""
+        """The values that the person may mean; the default is always among them."""
         if typed.command == commands.MODEL or typed.others.get(SETTING) == OverrideName.MODEL:
             return await self._models.list_names()
         return WORDS.get(typed.others.get(SETTING, ""), ())
@@ -69,8 +71,8 @@ class Completion:
 def to_choices(typed: str, names: Iterable[str]) -> list[Choice[Any]]:
     """The first names that contain `typed`.
 
-    A choice's value is what Discord enters, so a name too long for one is left out: typed in full,
-    it is accepted like any other.
+    Discord submits a choice's value, so names too long for a value are left out. Typed in full,
+    such a name works like any other.
     """
     fitting = (name for name in names if len(name.strip()) > 0 and len(name) <= MAX_CHOICE)
     found = model_names.search(typed, fitting)[:MAX_CHOICES]

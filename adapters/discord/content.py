@@ -1,11 +1,10 @@
-"""Converts everything that a Discord message shows in addition to its text to model input,
-labelled and truncated.
+"""Converts everything else that a Discord message shows to labelled, truncated model input.
 
-Pure. Reads the raw payload, since discord.py drops parts of it. Any field may be missing or
-have another type and is then left out.
+Pure. Reads the raw payload, since discord.py drops parts of it. Any field may be missing or have
+another type and is then left out.
 
-The core names a message's own files, so only their descriptions are text here. In a forward or a
-quote the names are text too: they tell the model which of the files belong there.
+The core adds the names of a message's own files, so only their descriptions are text here. For a
+forward or a quote, the text includes the names, to tell the model which files belong to it.
 
 https://docs.discord.com/developers/resources/message and /components/reference
 """
@@ -79,7 +78,7 @@ def mentioned_users(raw: Any) -> Iterator[tuple[int, str]]:
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
 def _file_descriptions(raw: Any, convert: Converter) -> Iterator[str]:
-    """What people wrote about a message's own files for those who do not see them."""
+    """Descriptions (alt text) that people wrote for a message's own files."""
     for file in get_objects(raw, "attachments"):
         label = f"Description of {file_name(file)}"
         yield excerpt(label, convert(get_text(file, "description")))
@@ -112,7 +111,7 @@ def _poll(raw: Any, convert: Converter) -> str:
 
 
 def _activity(raw: Any) -> str:
-    """The game or activity that the message invites to."""
+    """The game or activity to which the message invites people."""
     if not get_object(raw, "activity"):
         return ""
     return get_text(get_object(raw, "application"), "name") or "an activity"
@@ -150,7 +149,7 @@ def _embed(embed: Mapping[str, Any], convert: Converter, content: str) -> str:
 
 
 def _field(field: Mapping[str, Any], convert: Converter) -> str:
-    """A field's name and value; bots leave either blank by using zero-width spaces."""
+    """A field's name and value; bots leave either one blank with zero-width spaces."""
     texts = (convert(get_text(field, key)) for key in ("name", "value"))
     return ": ".join(filter(None, (text.strip("\u200b\u200c\u200d\u2060\ufeff") for text in texts)))
 

@@ -1,7 +1,7 @@
-"""What Discord knows of people and places: see `bot.ports.policy.Directory`.
+"""Discord's facts about people and places: see `bot.ports.policy.Directory`.
 
 Invariant: a fact that Discord does not confirm is an error, never a guess. Direct messages have no
-roles of their own, so a person has there those of all guilds that they share with the bot.
+roles of their own, so a person has there the roles from all guilds shared with the bot.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from bot.domain.errors import Gone, Unsettled
 from bot.domain.policy import PersonFacts, PersonKind, PersonRef, PlaceFacts, PlaceLevel, PlaceRef
 
 MAX_SHARED_GUILDS = 10
-"""Guilds that are asked about the author of a direct message: one request for each."""
+"""The most guilds to ask about the author of a direct message; each costs one request."""
 
 ADMINS = discord.Permissions(administrator=True, manage_guild=True).value
 
 Connect = Callable[[], AbstractAsyncContextManager[None]]
-"""Logs the account in for as long as the context lasts, without the gateway."""
+"""Logs in without the gateway for the duration of the context."""
 
 
 class DiscordDirectory:
-    """Implements `Directory`; `connect` is for `doctor`, which asks without a running adapter."""
+    """Implements `Directory`; `connect` lets `doctor` ask without a running adapter."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class DiscordDirectory:
 
     # ── places ────────────────────────────────────────────────────────────────────────────────
     async def place(self, key: ConversationKey) -> PlaceFacts:
-        """See the port. A thread's place is the channel that it is in."""
+        """See the port. A thread counts as part of its parent channel."""
         if key.workspace == DIRECT_MESSAGES:
             return PlaceFacts(key)
         self._require_running()
@@ -84,7 +84,7 @@ class DiscordDirectory:
         return False
 
     async def can_read(self, channel: ConversationKey, user: str) -> bool:
-        """See the port; in a direct message, of any guild that the person shares with the bot."""
+        """See the port. In a direct message, any guild shared with the person counts."""
         self._require_running()
         if not user.isdecimal():
             return False
@@ -130,14 +130,14 @@ class DiscordDirectory:
         return discord.Member(data=data, guild=guild, state=guild._state)
 
     async def _channels_named(self, guild: int, channel: str) -> Sequence[int]:
-        """The channels with a name (`#ops`), or the one with an id, which may be a thread's."""
+        """Channels with a name (`#ops`), or the channel or thread with an id."""
         if channel.startswith("#"):
             return await self._facts.find_channels(guild, fold(channel), categories=False)
         return [int(channel)] if channel.isdecimal() else []
 
     # ── people ────────────────────────────────────────────────────────────────────────────────
     async def person(self, key: ConversationKey, author: Author) -> PersonFacts:
-        """See the port. Who may manage the server is an administrator of it."""
+        """See the port. Members with the Manage Server permission count as administrators."""
         self._require_running()
         if not author.id.isdecimal():
             raise Gone("not a user's id")
@@ -156,7 +156,7 @@ class DiscordDirectory:
         )
 
     async def _facts_in(self, guild: int, author: Author) -> PersonFacts | None:
-        """A person in a guild; None if they are no member."""
+        """Facts about a person in a guild; None if they are not a member."""
         user = int(author.id)
         try:
             member = await self._members.roles(guild, user)
@@ -177,7 +177,7 @@ class DiscordDirectory:
         )
 
     async def _guilds_of(self, key: ConversationKey) -> Sequence[int]:
-        """The guild of a key, or for direct messages all guilds. Raises a PlatformError."""
+        """The key's guild, or every guild for direct messages. Raises a PlatformError."""
         if key.workspace != DIRECT_MESSAGES:
             return [_id(key.workspace)]
         served = await self._guilds.list_served()
@@ -213,7 +213,8 @@ class DiscordDirectory:
         return False
 
     async def _is_known_in(self, guild: int, ref: PersonRef) -> bool:
-        """Whether a guild has what a reference names. Raises Gone if it has no such person."""
+        """Whether a guild has the person, role or channel of a reference. Raises Gone if it has no
+        such person."""
         if ref.kind is PersonKind.USER:
             if not ref.value.isdecimal():
                 return False
@@ -299,7 +300,8 @@ _NAMED = (PersonKind.USER, PersonKind.GROUP, PersonKind.NAME, PersonKind.CHANNEL
 
 
 def _id(value: str) -> int:
-    """A snowflake. Raises Gone for what is none, and so names nothing on Discord."""
+    """Parse a snowflake. Raises Gone for anything else, since that cannot name anything on
+    Discord."""
     if not value.isdecimal():
         raise Gone("not an id")
     return int(value)

@@ -22,7 +22,7 @@ INTENT_ADVICE = (
     f"at {PORTAL} open your application, choose “Bot” and turn on “Message Content Intent” "
     "under “Privileged Gateway Intents”."
 )
-# Permissions and what the bot uses each for. Findings name them as Discord's settings page does.
+# Permissions and the purpose of each. Findings name them as Discord's settings page does.
 NEEDED = {
     "view_channel": "to see messages",
     "send_messages": "to answer",
@@ -112,7 +112,7 @@ def _intent(client: discord.Client) -> Finding:
 
 
 def _members_intent(client: discord.Client) -> Finding:
-    """Without this intent the bot works as well: a changed role only counts later."""
+    """Reports whether the members intent is missing: without it, role changes take effect later."""
     flags = client.application.flags if client.application is not None else None
     granted = flags is not None and (
         flags.gateway_guild_members or flags.gateway_guild_members_limited
@@ -139,7 +139,7 @@ async def _guilds(client: discord.Client) -> Iterable[Finding]:
 
 
 def _guild(guild: Mapping[str, Any], link: str) -> Finding:
-    """Checks the guild-wide permissions; overwrites of a channel are not checked."""
+    """Checks the guild-wide permissions; channel overwrites are not checked."""
     subject = f"Discord guild {guild['name']} ({guild.get('id', 'no id')})"
     granted = discord.Permissions(int(guild["permissions"]))
     missing = {
@@ -165,7 +165,7 @@ async def _commands(client: discord.Client) -> Iterable[Finding]:
 
 
 def sessions_findings(info: GatewayInfo, shards: int | None) -> list[Finding]:
-    """What Discord says about sessions, for a bot with this many shards (None: as recommended)."""
+    """Findings about session limits for a bot with this many shards (None: as recommended)."""
     left = f"{info.remaining} of {info.total} sessions left today"
     if info.is_used_up:
         hours = math.ceil(info.reset_after / 3600)

@@ -1,7 +1,7 @@
 """Downloads attachments from Discord's CDN, without the bot's token and outside all rate limits.
 
-Their URLs are signed and expire, after a day at present. A message that is read again carries new
-ones: that is the only request to the API, and a message's files share it.
+Their URLs are signed and currently expire after a day. Reading the message again yields new URLs;
+only that takes an API request, and the message's files share it.
 
 https://docs.discord.com/developers/reference#signed-attachment-cdn-urls
 """
@@ -39,7 +39,7 @@ EXPIRED = frozenset({401, 403, 404, 410})  # reports name 404 and 403
 
 
 class _Expired(Exception):
-    """The CDN refuses this URL, with this status."""
+    """The CDN refused this URL with this status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"status {status}")
@@ -48,7 +48,8 @@ class _Expired(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Location:
-    """A file, as `attachments` locates it. `size` is in bytes, None if it is unknown."""
+    """A file's location, as recorded by `attachments`. `size` is in bytes, None if it is
+    unknown."""
 
     channel: int
     message: int
@@ -59,7 +60,8 @@ class _Location:
 
 
 class Downloader:
-    """Downloads one account's attachments; `api_url` also names a compatible server's files."""
+    """Downloads one account's attachments; with a compatible server, `api_url` also says where its
+    files are."""
 
     def __init__(self, *, rest: RestApi, api_url: str | None) -> None:
         self._rest = rest
@@ -72,7 +74,7 @@ class Downloader:
         self._locks: LRUCache[tuple[int, int], asyncio.Lock] = LRUCache(MAX_FRESH)
 
     async def download(self, locator: Mapping[str, str], *, limit: int) -> Download:
-        """An attachment's bytes, at most `limit`. Raises AttachmentError."""
+        """Download at most `limit` bytes of an attachment. Raises AttachmentError."""
         file = _parse(locator)
         if file.size is not None and file.size > limit:
             raise AttachmentError(Omission.TOO_LARGE, f"{file.size} bytes")
@@ -90,7 +92,7 @@ class Downloader:
             raise AttachmentError(reason, str(error)) from error
 
     def _expires_soon(self, url: str) -> bool:
-        """Whether the URL's `ex`, in hexadecimal Unix seconds, is in the past or almost."""
+        """Whether the URL's `ex`, in hexadecimal Unix seconds, has passed or is about to."""
         try:
             expires = int(parse_qs(urlsplit(url).query)["ex"][0], 16)
         except (KeyError, ValueError):
@@ -99,7 +101,7 @@ class Downloader:
 
     # ── a new URL ─────────────────────────────────────────────────────────────────────────────
     async def _find_url(self, file: _Location) -> str:
-        """The URL of the file in its message as it is now. Raises AttachmentError."""
+        """Fetch the message and return the file's current URL. Raises AttachmentError."""
         message = file.channel, file.message
         async with self._locks.setdefault(message, asyncio.Lock()):
             urls = self._fresh.get(message)
@@ -123,7 +125,7 @@ class Downloader:
 
     # ── the CDN ───────────────────────────────────────────────────────────────────────────────
     async def _fetch(self, file: _Location, url: str, limit: int) -> Download:
-        """Raises _Expired if another URL may work, otherwise AttachmentError."""
+        """Fetch a file. Raises _Expired if another URL may work, otherwise AttachmentError."""
         self._check_host(url)
         client = await self._rest.client()
         if not isinstance(client.http, Http):
@@ -139,7 +141,7 @@ class Downloader:
             raise _later(repr(error)) from error
 
     def _check_host(self, url: str) -> None:
-        """Refuse every address but the CDN's: the URL comes from a payload."""
+        """Refuse every host except the CDN's: the URL comes from a payload."""
         if _origin(url) not in self._origins:
             raise AttachmentError(Omission.FORBIDDEN_ADDRESS, "not a host of Discord's files")
 
@@ -191,7 +193,7 @@ def _check_status(response: aiohttp.ClientResponse) -> None:
 
 
 def _check_type(response: aiohttp.ClientResponse, file: _Location) -> None:
-    """Refuse what is not the file: a proxy's page, or a compressed body, which could be a bomb."""
+    """Refuse a proxy's page, or a compressed body, which could be a bomb."""
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise _later(f"the content encoding {encoding[:20]!r}")
@@ -205,7 +207,8 @@ def _media_type(response: aiohttp.ClientResponse) -> str:
 
 
 async def _read_body(response: aiohttp.ClientResponse, file: _Location, limit: int) -> bytes:
-    """The whole body; a body that ends early raises aiohttp's ClientPayloadError or _later's."""
+    """Read the whole body. If it ends early, raises aiohttp's ClientPayloadError or the error from
+    `_later`."""
     declared = response.content_length
     if declared is not None and declared > limit:
         raise AttachmentError(Omission.TOO_LARGE, f"{declared} bytes")

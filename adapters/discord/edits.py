@@ -1,8 +1,8 @@
-"""Edits and deletions, from the gateway's raw events to the core's inbox.
+"""Passes edits and deletions from the gateway's raw events to the core's inbox.
 
-Discord also sends MESSAGE_UPDATE for previews, pins and threads. An edit here is an update of
-another user's message that has an edit time; the store decides whether it changed. Events caused
-by the bot itself are recognized without a request.
+Discord also sends MESSAGE_UPDATE for previews, pins and threads. Here, an edit is an update with an
+edit time to another user's message; the store decides whether the message changed. The bot
+recognizes events that it caused without a request.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class DiscordEditListener:
             return await self._translate(message, context, None)
         if is_from_person(message) or not isinstance(message, RawMessage):
             return await self._translate(message, context, Address.FOLLOW_UP)
-        # A stored message of a webhook or bot: it may stand for a person's, whom the store knows.
+        # A webhook's or bot's stored message may stand for a person, whom the store knows.
         message.persona = Author(str(message.author.id), name_of(message))
         incoming = await self._translate(message, context, Address.FOLLOW_UP)
         return None if incoming is None else replace(incoming, from_bot=True)
@@ -144,7 +144,7 @@ class DiscordEditListener:
             log.warning("a thread was not removed", id=original.id, error=repr(error))
 
     async def _remove_thread(self, thread: int) -> None:
-        """Delete or archive the thread on a deleted message, unless people wrote in it."""
+        """Delete or archive a deleted message's thread, unless people wrote in it."""
         client = await self._rest.client()
         found, me = client.get_channel(thread), client.user
         if me is None or not isinstance(found, discord.Thread) or found.owner_id != me.id:

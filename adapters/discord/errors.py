@@ -1,7 +1,7 @@
-"""Discord's errors as PlatformErrors.
+"""Translates Discord's errors to PlatformErrors.
 
-A response that discord.py cannot parse is Unsettled, like a missing one: the request may have been
-executed.
+A response that discord.py cannot parse becomes Unsettled, like a missing response: Discord may have
+executed the request.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ RETRY_SECONDS = 5.0
 
 
 async def attempt(request: Awaitable[T], *, within: float | None = None) -> T:
-    """The result of discord.py's request, abandoned after `within` seconds.
+    """Await discord.py's request for at most `within` seconds and return its result.
 
     Raises only PlatformErrors.
     """
@@ -97,13 +97,13 @@ def translate_error(error: discord.HTTPException) -> PlatformError:
 
 
 def is_foreign(error: discord.HTTPException) -> bool:
-    """Whether an error response is not JSON, so a proxy sent it rather than Discord."""
+    """Whether an error response is not JSON, which means that a proxy sent it and not Discord."""
     kind = error.response.headers.get("Content-Type", "")
     return bool(kind) and not kind.startswith("application/json")
 
 
 def as_attachment_error(error: PlatformError) -> AttachmentError:
-    """The AttachmentError for a failed request that a file or a linked message needs."""
+    """The AttachmentError for a failed request for a file or a linked message."""
     if isinstance(error, Gone):
         reason = Omission.GONE if error.code in NO_PLACE else Omission.NO_ACCESS
         return AttachmentError(reason, str(error))

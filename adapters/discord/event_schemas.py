@@ -96,10 +96,10 @@ PARTIAL_CHANNEL: Schema = {"id": Field(snowflake, REQUIRED), "type": Field(numbe
 
 
 def _partial_channel(value: Any) -> JSON:
-    """An interaction's channel: whole if it is a thread, else its id.
+    """Parse an interaction's channel: complete for a thread, otherwise only the id.
 
-    discord.py would read a channel that is not cached from these fields, which are only a part
-    of the channel, and fail.
+    For an uncached channel, discord.py would try to build it from these incomplete fields, and
+    fail.
     """
     channel = validate(value, PARTIAL_CHANNEL)
     if channel.get("type") in THREAD_TYPES:
@@ -147,4 +147,5 @@ SCHEMAS: Mapping[str, Schema] = {
     "GUILD_ROLE_UPDATE": ROLE_SAVED,
     "GUILD_ROLE_DELETE": ROLE_DELETED,
 }
-"""The events that change the cached state. Others are parsed without validation."""
+"""Schemas of the events that change the cached state. Other events are parsed without validation.
+"""

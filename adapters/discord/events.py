@@ -1,7 +1,8 @@
-"""From discord.py's messages to `Incoming` values: whether the bot is addressed, and what was said.
+"""Translates discord.py's messages to `Incoming` values: whether they address the bot, and what
+they say.
 
-Pure. The bot counts as mentioned by its user, its managed role, or a reply to one of its messages,
-but never by @everyone.
+Pure. A mention of the bot's user or managed role, or a reply to one of its messages, addresses the
+bot; @everyone never does.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def is_from_person(message: discord.Message) -> bool:
 
 
 def is_from_other_bot(message: discord.Message, user: int) -> bool:
-    """Whether another bot, or a webhook, wrote this: part of a thread, but never a question.
+    """Whether another bot or a webhook wrote this: part of a thread, but never a question.
 
     `user` is this bot's user id.
     """
@@ -103,7 +104,7 @@ def replied_bot_message(message: discord.Message, bot: BotIdentity) -> int | Non
 def address_of(
     message: discord.Message, context: ChannelContext, bot: BotIdentity
 ) -> Address | None:
-    """How a person's message addresses the bot; None if it does not concern the bot."""
+    """How a person's message addresses the bot; None if it is not for the bot."""
     if context.kind is ChannelKind.DIRECT:
         return Address.DIRECT
     named = {user.id for user in message.mentions} | {role.id for role in message.role_mentions}
@@ -116,10 +117,10 @@ def address_of(
 
 
 def is_to_no_one(message: discord.Message, context: ChannelContext, bot: BotIdentity) -> bool:
-    """Whether a message in a channel, or the first of a forum post, is to no one in particular.
+    """Whether a channel message, or a forum post's first message, addresses no one in particular.
 
-    A reply to another bot's post, or to a message of the author, is to no one else either. If it is
-    unknown whose message a reply is to, it may be another person's.
+    A reply to another bot's post or to the author's own message also addresses no one. If the
+    author of the replied-to message is unknown, the reply counts as addressed to another person.
     """
     if not (context.starts_conversations or _opens_post(message, context)):
         return False
@@ -174,13 +175,13 @@ def _stands_alone(
     address: Address,
     key: ConversationKey | None,
 ) -> bool:
-    """Whether a mention refers to no message: one that does says itself what it is about."""
+    """Whether a mention refers to no other message, so posts above it may be its subject."""
     begins = context.starts_conversations and key is None and address is Address.MENTION
     return begins and message.reference is None
 
 
 def author_of(message: discord.Message) -> Author:
-    """A message's author: for a webhook's message with a persona, that person."""
+    """A message's author; for a webhook's message with a persona, that person."""
     persona = persona_of(message)
     if persona is not None:
         return persona
@@ -203,9 +204,9 @@ def message_text(message: discord.Message, context: ChannelContext, bot: BotIden
 def _question_text(
     message: discord.Message, context: ChannelContext, bot: BotIdentity, key: ConversationKey | None
 ) -> str:
-    """A question with the message it refers to; a command's text is the command alone.
+    """A question with the message it refers to; for a command, only the command's text.
 
-    Files leave the text empty, apart from their descriptions.
+    Files add nothing to the text except their descriptions.
     """
     words = _converter(message, bot)(message.content)
     if is_command(words):
@@ -215,10 +216,10 @@ def _question_text(
 
 
 def _files(message: discord.Message, bot: BotIdentity) -> tuple[IncomingAttachment, ...]:
-    """A message's files, then those of the message it replies to unless the bot wrote that.
+    """A message's files, then those of the message it replies to unless the bot wrote that message.
 
-    People reply to a file to show it again, so this does not depend on whether the conversation
-    contains it already.
+    People reply to a file to show it again, so the files are included even if the conversation
+    already has them.
     """
     is_own = is_from_person(message)
     files = files_of(raw_of(message), message.channel.id, is_own=is_own)
@@ -234,7 +235,7 @@ def _converter(message: discord.Message, bot: BotIdentity) -> Callable[[str], st
 
 
 def thread_starter(message: discord.Message) -> discord.Message | None:
-    """The message a thread was started on; its placeholder in the thread is empty."""
+    """The thread's starter message, whose placeholder inside the thread is empty."""
     if message.type is not MessageType.thread_starter_message:
         return None
     return _referenced(message)
@@ -250,7 +251,8 @@ def _route(
 
 
 def _title(message: discord.Message, bot: BotIdentity) -> str:
-    """A thread's name: from the text, else from the first file that a person gave a name."""
+    """A thread's name: from the text, otherwise from the first file with a name that a person
+    chose."""
     title = thread_title(_converter(message, bot)(message.content))
     files = files_of(raw_of(message), message.channel.id, is_own=True)
     named = (file.name for file in files if not (file.is_paste or file.is_voice))
@@ -265,7 +267,7 @@ def _reply_mode(context: ChannelContext, key: ConversationKey | None) -> ReplyMo
 
 
 def _replied(message: discord.Message) -> discord.Message | None:
-    """The message that a person replies to."""
+    """The message to which a person replies."""
     return _referenced(message) if message.type is MessageType.reply else None
 
 
@@ -278,10 +280,10 @@ def _referenced(message: discord.Message) -> discord.Message | None:
 def _quote_referenced(
     message: discord.Message, context: ChannelContext, bot: BotIdentity, key: ConversationKey | None
 ) -> str:
-    """A quote of the message that a person replies to.
+    """Quote the message to which a person replies.
 
-    A message in the conversation is quoted by its beginning, which identifies it. Any other,
-    including other bots' messages, is missing from the history and therefore quoted whole.
+    A message already in the conversation is quoted by its beginning, which is enough to identify
+    it. Any other message, including another bot's, is not in the history and is quoted in full.
     """
     referenced = _replied(message)
     if referenced is None:
@@ -305,7 +307,7 @@ def _first_words(text: str) -> str:
 
 
 def is_command(text: str) -> bool:
-    """Whether a message is a command's word: see `bot.inbox.commands.parse`."""
+    """Whether a message is a command: see `bot.inbox.commands.parse`."""
     word, _, argument = text.partition(" ")
     name = word.removeprefix("/").lower()
     return name in commands.NAMES and (not argument.strip() or name == commands.MODEL)

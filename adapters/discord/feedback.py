@@ -1,6 +1,6 @@
-"""Votes on replies: two small buttons below a reply, and the form for a comment.
+"""Votes on replies: two small buttons below a reply, and a form for a comment.
 
-Everything that a handler needs is in the `custom_id`, so both work after a restart.
+The `custom_id` carries everything that a handler needs, so both work after a restart.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from bot.inbox.feedback_commands import VOTE as VOTE_COMMAND
 FORM = re.compile(r"threadline-comment:(?P<turn>\d+)")
 _FIELD = "text"
 VOTE_SECONDS = 2.0
-"""How long a press waits for the database: a form must be the first response, within 3 s."""
+"""How long a press waits for the database: Discord accepts a form only as the first response,
+within 3 s."""
 
 
 class FeedbackHandler:
@@ -35,7 +36,7 @@ class FeedbackHandler:
         self._interactions = interactions
 
     async def vote(self, interaction: Interaction, vote: str, turn: str) -> None:
-        """Count a press, then say so, or show the form in place of a sentence."""
+        """Count a press, then confirm it with a sentence or show the form."""
         handler = self._interactions
         argument = f"{vote} {turn}"
         work = asyncio.create_task(handler.run_here(interaction, VOTE_COMMAND, argument))
@@ -48,7 +49,7 @@ class FeedbackHandler:
         return await handler.show_form(interaction, comment_form(reply.comment_on))
 
     async def handle_form(self, interaction: Interaction) -> None:
-        """Store the comment of a submitted form; ignores other apps' forms."""
+        """Store the comment from a submitted form; ignores other apps' forms."""
         data: Any = interaction.data
         found = FORM.fullmatch(get_text(data, "custom_id"))
         if found is None:
@@ -61,7 +62,8 @@ class FeedbackHandler:
 
 
 def comment_form(turn: int) -> discord.ui.Modal:
-    """The form. It is stopped: discord.py would keep it in memory until it is submitted."""
+    """The comment form, already stopped: discord.py would otherwise keep it in memory until it is
+    submitted."""
     form = discord.ui.Modal(
         title=feedback_texts.MODAL_TITLE, custom_id=f"threadline-comment:{turn}"
     )

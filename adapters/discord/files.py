@@ -23,7 +23,7 @@ def post_params(request: Request) -> dict[str, Any]:
 def edit_params(request: Request, old: ShownPage | None) -> dict[str, Any]:
     """Parameters of `RestApi.edit` that make the request's file the message's only one.
 
-    Empty if the message is known to have that file, so that it is uploaded only once.
+    Empty if the message already has that file, so that it is uploaded only once.
     """
     if old is not None and old.text is not None and old.file == request.file:
         return {}
@@ -31,7 +31,7 @@ def edit_params(request: Request, old: ShownPage | None) -> dict[str, Any]:
 
 
 def may_concern_file(request: Request, error: Gone | Refused) -> bool:
-    """Whether Discord may have refused only the file and would accept text."""
+    """Whether Discord may have refused only the file and would still accept the text."""
     lacking = isinstance(error, Refused) or error.code == NO_PERMISSION
     return request.file is not None and lacking
 

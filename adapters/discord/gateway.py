@@ -1,7 +1,7 @@
-"""A shard's gateway connection, from the first one to the bot's end.
+"""Keeps one shard connected to the gateway for as long as the bot runs.
 
-Invariant: `GatewayConnection.run` raises only when reconnecting is useless: Discord refuses the
-token, an intent, a shard or the API version. Any other failure leads to the next connection.
+Invariant: `GatewayConnection.run` raises only when reconnecting is pointless: Discord refuses the
+token, an intent, a shard or the API version. After any other failure it connects again.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class GatewayConnection:
             await self._close(socket, KEEP_SESSION)
 
     async def _connect(self) -> GatewaySocket:
-        """Connect, and resume the session or begin one when it is the shard's turn."""
+        """Connect; resume the session, or begin a new one when it is the shard's turn."""
         if self._next.get("resume"):
             async with asyncio.timeout(CONNECT_SECONDS):
                 return await self._open()
@@ -172,7 +172,7 @@ class GatewayConnection:
             return await self._open()
 
     async def _open(self) -> GatewaySocket:
-        """Connect as `_next` says; leaves no socket open if that fails."""
+        """Connect as `_next` specifies; leaves no socket open on failure."""
         opened: list[GatewaySocket] = []
         before = GatewaySocket.opening.set(opened)
         try:

@@ -1,7 +1,7 @@
-"""A socket of Discord's gateway: a malformed payload affects nothing but itself.
+"""A gateway socket that survives malformed payloads.
 
 discord.py parses envelopes without validation and lets the errors escape from `Client.connect()`.
-Hence this subclass of its socket, which repairs envelopes.
+This subclass of its socket repairs the envelopes first.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class GatewaySocket(DiscordWebSocket):
     """discord.py's socket, tolerant of malformed envelopes."""
 
     opening: ContextVar[list[GatewaySocket] | None] = ContextVar("opening", default=None)
-    """Where the sockets that a task opens are noted: discord.py closes none that it does not finish
-    to open."""
+    """The sockets that the current task is opening: discord.py does not close one whose opening
+    fails."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -95,10 +95,10 @@ def is_dispatch(text: str) -> bool:
 
 
 def repair_envelope(payload: Any, gateway: str, shard: tuple[int, int] = (0, 1)) -> dict[str, Any]:
-    """An envelope that discord.py can parse; raises InvalidPayload if that is impossible.
+    """Return an envelope that discord.py can parse; raises InvalidPayload if that is impossible.
 
-    `gateway` is the URL to resume at if READY has none. `shard` is the connection's number and
-    how many there are, which READY repeats.
+    `gateway` is the URL for resuming if READY has none. `shard` is the connection's shard number
+    and the shard count, which READY repeats.
     """
     if not isinstance(payload, dict):
         raise InvalidPayload("not an object")

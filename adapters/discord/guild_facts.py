@@ -1,7 +1,7 @@
-"""Roles, channels and categories of a guild: from the gateway's cache, else from REST.
+"""Roles, channels and categories of a guild, from the gateway's cache or otherwise from REST.
 
-Invariant: an answer is at most `FACTS_SECONDS` old. A part of an answer that cannot be read is
-missing, and what is missing in an incomplete answer is unknown rather than absent.
+Invariant: facts are at most `FACTS_SECONDS` old. If part of a response is unreadable, whatever is
+missing from it counts as unknown rather than absent.
 """
 
 from __future__ import annotations
@@ -73,8 +73,10 @@ class ChannelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Listed(Generic[T]):
-    """What a guild has, by id. `at` is when it was asked for, in monotonic seconds; `complete`
-    is whether everything in the answer could be read.
+    """A guild's roles or channels by id.
+
+    `at` is the time of the request, in monotonic seconds; `complete` means that the whole response
+    was readable.
     """
 
     items: Mapping[int, T]
@@ -100,15 +102,17 @@ class GuildFacts:
         await self._requests.aclose()
 
     async def find_cached(self, guild: int) -> discord.Guild | None:
-        """A guild as the gateway describes it; None if that is missing or older than a minute."""
+        """The guild as the gateway describes it; None if it is missing or older than a minute."""
         found = (await self._rest.client()).get_guild(guild)
         lost = self._rest.events_lost(guild)
         is_old = lost is not None and self._rest.clock.monotonic() - lost >= FACTS_SECONDS
         return None if found is None or found.unavailable or is_old else found
 
     async def find_whole(self, guild: int) -> discord.Guild | None:
-        """A guild for computing permissions: as the gateway describes it or, if another process has
-        its shard, by REST. Raises a PlatformError.
+        """A guild with everything needed to compute permissions.
+
+        Comes from the gateway's cache or, if another process holds its shard, from REST. Raises a
+        PlatformError.
         """
         if self._rest.holds(guild):
             return await self.find_cached(guild)
@@ -121,7 +125,7 @@ class GuildFacts:
 
     # ── roles ─────────────────────────────────────────────────────────────────────────────────
     async def roles_of(self, guild: int, member: Member) -> tuple[list[RoleFacts], int | None]:
-        """The roles of a member, with @everyone, and the guild's owner. Raises a PlatformError."""
+        """A member's roles, including @everyone, and the guild's owner. Raises a PlatformError."""
         wanted = {*(member.roles or ()), guild}
         cached = await self.find_cached(guild)
         if cached is not None and cached.owner_id is not None:
@@ -139,7 +143,7 @@ class GuildFacts:
         return [listed.items[role] for role in known], listed.owner
 
     async def list_roles(self, guild: int) -> Listed[RoleFacts]:
-        """All roles by REST, and the owner. Raises a PlatformError."""
+        """Fetch all roles and the owner from REST. Raises a PlatformError."""
         known = self._roles.get(guild)
         return known if known is not None else await self._fetch_roles(guild)
 
@@ -165,7 +169,7 @@ class GuildFacts:
 
     # ── channels ──────────────────────────────────────────────────────────────────────────────
     async def channel(self, guild: int, channel: int) -> ChannelFacts | None:
-        """A channel or category; None if there is none, or it is a thread.
+        """A channel or category; None if it does not exist or is a thread.
 
         Raises a PlatformError.
         """
@@ -179,7 +183,7 @@ class GuildFacts:
         return listed.items.get(channel)
 
     async def find_channels(self, guild: int, name: str, *, categories: bool) -> list[int]:
-        """The ids of the channels, or categories, with a folded name. Raises a PlatformError."""
+        """The ids of the channels or categories with a folded name. Raises a PlatformError."""
         cached = await self.find_cached(guild)
         if cached is not None:
             found = [
@@ -201,7 +205,7 @@ class GuildFacts:
         return found
 
     async def list_channels(self, guild: int) -> Listed[ChannelFacts]:
-        """All channels and categories by REST, without threads. Raises a PlatformError."""
+        """Fetch all channels and categories, without threads, from REST. Raises a PlatformError."""
         known = self._channels.get(guild)
         if known is not None:
             return known
@@ -230,7 +234,8 @@ class GuildFacts:
 
 
 def _read_list(raw: Any, schema: Schema) -> tuple[list[Any], bool]:
-    """The valid objects of a list, and whether all are. Raises Unsettled if it is no list."""
+    """The valid objects of a list, and whether all are valid. Raises Unsettled if it is not a
+    list."""
     try:
         found = validate({"items": raw}, {"items": Field(list_of(object_of(schema)), REQUIRED)})
     except InvalidPayload as error:

@@ -1,6 +1,6 @@
-"""Guilds of other processes' shards, whose events do not arrive here: read from REST.
+"""Reads guilds from REST whose events arrive at another process, which holds their shard.
 
-Replies, links and rules about a guild work in every process.
+This lets replies, links and rules about any guild work in every process.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from bot.domain.errors import Unsettled
 
 
 async def fetch_guild(rest: RestApi, guild: int) -> discord.Guild:
-    """A guild with its roles and channels, without threads; two requests. Raises a PlatformError.
+    """Fetch a guild with its roles and channels, without threads, in two requests.
 
-    What cannot be read of it is missing.
+    Leaves out unreadable parts. Raises a PlatformError.
     """
     raw: Any = await rest.request(
         request_scopes("guild", guild),

@@ -1,4 +1,5 @@
-"""Reads messages through REST; a message that discord.py cannot parse does not spoil its page."""
+"""Reads messages through REST; one that discord.py cannot parse does not affect the rest of its
+page."""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ async def read_page(
     priority: Priority = Priority.CONTROL,
     within: float | None = None,
 ) -> MessagePage:
-    """Up to `limit` messages between two ids, in at most `within` seconds.
+    """Read up to `limit` messages between two ids, in at most `within` seconds.
 
     Raises a PlatformError.
     """
@@ -73,7 +74,7 @@ async def read_page(
 async def read_raw_message(
     rest: RestApi, channel_id: int, message: int, *, priority: Priority = Priority.CONTROL
 ) -> Any:
-    """The JSON of one message. Raises a PlatformError."""
+    """Fetch one message as JSON. Raises a PlatformError."""
     return await rest.request(
         request_scopes("message", channel_id),
         lambda client: client.http.get_message(channel_id, message),

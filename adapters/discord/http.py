@@ -115,7 +115,7 @@ class Http(HTTPClient):
     ) -> Any:
         """Send a request once.
 
-        Raises discord.HTTPException, UnreadableResponse, or any error of the network.
+        Raises discord.HTTPException, UnreadableResponse, or any network error.
         """
         check_lease()
         options = self._options(kwargs)
@@ -132,14 +132,14 @@ class Http(HTTPClient):
 
     @asynccontextmanager
     async def open_file(self, url: str) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The response to a GET of Discord's CDN: without the token, uncompressed, not redirected.
+        """GET a file from Discord's CDN: without the token, compression or redirects.
 
-        The CDN is not the API: its errors count for none of the API's limits. Raises CannotStart
-        if the proxy for `url` is unusable, and any error of the network.
+        The CDN is not the API: its errors do not count toward the API's limits. Raises CannotStart
+        if the proxy for `url` is unusable, and any network error.
         """
         session: aiohttp.ClientSession = vars(self)["_HTTPClient__session"]
         async with session.get(
-            # A signed URL is sent as it is: quoting would change what the signature covers.
+            # A signed URL is sent unchanged: quoting would invalidate its signature.
             yarl.URL(url, encoded=url.isascii()),
             headers={"User-Agent": self.user_agent, "Accept-Encoding": "identity"},
             proxy=http_proxy_for(url),
@@ -246,7 +246,7 @@ def retry_after_in(headers: Mapping[str, str], data: Any) -> float:
 
 
 def number(value: object) -> float | None:
-    """A value or numeral as a finite, non-negative number; None for anything else."""
+    """A number or numeral as a finite, non-negative float; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     with contextlib.suppress(ValueError, OverflowError):

@@ -77,7 +77,7 @@ class InlineRenderer:
 
 
 def _unmatched_brackets(content: str) -> int:
-    """A lower bound of the number of unmatched brackets that may begin links."""
+    """A lower bound for the number of unmatched brackets that may begin links."""
     links = content.count("](")
     return max(content.count("[") - content.count("]"), links - content.count(")"))
 
@@ -118,9 +118,9 @@ def code_span(content: str) -> str:
 
 
 def link(text: str, href: str) -> str:
-    """A link without a preview, or the text and the address if Discord would not link them.
+    """A link without a preview, or text and address if Discord would not make a link of them.
 
-    Discord links only web addresses, and none whose text looks like another address.
+    Discord links only web addresses, and never from text that looks like another address.
     """
     address = href.removeprefix("mailto:")
     if urlsplit(href).scheme not in ("http", "https"):

@@ -42,10 +42,12 @@ from bot.ports.platform import Renderer
 log = structlog.stdlib.get_logger(__name__)
 
 BODY_BYTES = 100_000
-"""Of a request with a file, beside the file: far more than a text and the parts' headers."""
+"""Bytes for everything except the file in an upload request: far more than the text and part
+headers need."""
 
 MOST_FILE_BYTES = 25 * 2**20
-"""Boosted servers take up to 100 MiB, which would take too much memory and time."""
+"""The largest file to upload: boosted servers allow 100 MiB, which would take too much memory and
+time."""
 
 Operation = Callable[[], Awaitable[CommandReply]]
 
@@ -83,9 +85,9 @@ class DiscordInteractionHandler:
         await self._acknowledge(interaction.response.autocomplete(choices))
 
     async def handle_choice(self, interaction: Interaction, choice: Choice) -> None:
-        """Run the command of a choice's button and reply.
+        """Run a choice button's command and reply.
 
-        The conversation is in another place than the reply, so none of its text is shown.
+        The reply contains nothing from the conversation, which is in another place.
         """
 
         async def run() -> CommandReply:
@@ -115,7 +117,7 @@ class DiscordInteractionHandler:
             await self._send(interaction.followup.send(text, ephemeral=True))
 
     async def run_here(self, interaction: Interaction, command: str, argument: str) -> CommandReply:
-        """Run a command about the conversation of the message whose button was pressed."""
+        """Run a command about the conversation to which the pressed button's message belongs."""
 
         async def run() -> CommandReply:
             key = await self._conversation_at(interaction)
@@ -138,7 +140,7 @@ class DiscordInteractionHandler:
         await self._send(interaction.edit_original_response(content=text, view=view))
 
     async def _show_file(self, interaction: Interaction, reply: CommandReply) -> None:
-        """Show a reply with its file, or why there is none."""
+        """Show a reply with its file, or the reason why the file cannot be sent."""
 
         async def send(name: str, data: bytes) -> None:
             file = discord.File(io.BytesIO(data), filename=name)
@@ -158,7 +160,7 @@ class DiscordInteractionHandler:
     async def respond_later(
         self, interaction: Interaction, work: asyncio.Task[CommandReply]
     ) -> None:
-        """Acknowledge now, and show the reply of `work` to the person alone once there is one."""
+        """Acknowledge now, then show the reply from `work` to the person alone."""
         await self._acknowledge(interaction.response.defer(ephemeral=True, thinking=True))
         text = clip(self._renderer, (await work).text)
         await self._send(interaction.edit_original_response(content=text))
@@ -168,7 +170,7 @@ class DiscordInteractionHandler:
         await self._acknowledge(interaction.response.send_modal(form))
 
     async def _execute(self, interaction: Interaction, operation: Operation) -> CommandReply:
-        """The operation's reply, or a sentence that says why it failed."""
+        """Return the operation's reply, or a sentence explaining why it failed."""
         try:
             if not await self._guilds.allows_user(interaction.guild_id, interaction.user.id):
                 return CommandReply(texts.NOT_SERVED)
@@ -204,7 +206,7 @@ class DiscordInteractionHandler:
     async def _offer_conversations(
         self, interaction: Interaction, context: ChannelContext, command: str, argument: str
     ) -> CommandReply:
-        """Asks which of the person's recent conversations in a channel the command is about."""
+        """Ask which of the person's recent conversations in a channel the command is about."""
         inbox = self._rest.inbox
         if inbox is None:
             raise Unsettled("the adapter is not running")
@@ -239,7 +241,7 @@ class DiscordInteractionHandler:
         return context
 
     async def _conversation_at(self, interaction: Interaction) -> ConversationKey:
-        """The conversation of the message whose button was pressed."""
+        """The conversation to which the pressed button's message belongs."""
         context = await self._find_context(interaction)
         if not context.starts_conversations:
             return context.key()
@@ -248,7 +250,7 @@ class DiscordInteractionHandler:
 
 
 def _most_bytes(interaction: Interaction) -> int:
-    """The largest file that Discord takes here, less the rest of the request's body."""
+    """The largest file that Discord takes here, minus the rest of the request body."""
     limit = interaction.filesize_limit
     known = limit if isinstance(limit, int) and limit > BODY_BYTES else MAX_FILE_BYTES + BODY_BYTES
     return min(known, MOST_FILE_BYTES) - BODY_BYTES

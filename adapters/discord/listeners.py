@@ -97,7 +97,8 @@ class MessageListener:
         await self._inbox.connected(PLATFORM)
 
     async def waiting(self) -> None:
-        """Resume unfinished turns while other processes have all shards: replies need none."""
+        """Resume unfinished turns while other processes hold all shards: replying needs no
+        shard."""
         await self._inbox.connected(PLATFORM)
 
     def guild(self, guild: discord.Guild) -> None:
@@ -134,7 +135,7 @@ class MessageListener:
 
     # ── messages that cannot be parsed ────────────────────────────────────────────────────────
     async def unreadable(self, event: str, payload: object) -> None:
-        """Read a message from REST whose `event` lacks decisive fields, and handle it."""
+        """Handle an `event` that lacks decisive fields by reading its message from REST."""
         self._track()
         client = await self._rest.client()
         guild, channel, message = (read_id(payload, name) for name in _IDS)
@@ -164,7 +165,7 @@ class MessageListener:
             await self.edits.edited(found)
 
     def _reread(self, client: discord.Client, guild: int | None, channel: int) -> None:
-        """Read a channel again, unless another process has its shard and reads it anyway."""
+        """Read a channel again, unless another process holds its shard and will read it."""
         if backfill := self.backfills.of(guild):
             backfill.reread(client, guild, channel)
 
@@ -176,8 +177,8 @@ class MessageListener:
         message: int,
         payload: object,
     ) -> discord.Message | None:
-        """The message from REST or, if that cannot be parsed either, what the event contains of
-        it."""
+        """The message from REST or, if that cannot be parsed either, whatever the event
+        contains."""
         raw = await read_raw_message(self._rest, channel, message)
         cached = client.get_channel(channel)
         where: Any = cached or client.get_partial_messageable(channel, guild_id=guild)
@@ -207,7 +208,8 @@ class MessageListener:
             self.posts.note(message, user.id)
 
     async def _accept_from_other_bot(self, message: discord.Message) -> bool:
-        """Accept a bot's message in a known thread: bots post too often for a request each."""
+        """Accept another bot's message only in a known thread: bots post too often for a request
+        each time."""
         user, context = (await self._rest.client()).user, channel_context(message.channel)
         if user is None or context is None or not is_from_other_bot(message, user.id):
             return True
@@ -225,7 +227,7 @@ class MessageListener:
         return incoming is None or await self._receive(incoming)
 
     async def _receive(self, message: Incoming) -> bool:
-        """Store a message; if that fails, returns False and may apologize to its author."""
+        """Store a message; if that fails, return False and possibly apologize to its author."""
         try:
             await self._inbox.receive(message)
         except StoreUnavailable as error:
@@ -243,7 +245,7 @@ class MessageListener:
 
     # ── proxied messages ──────────────────────────────────────────────────────────────────────
     async def _wait_for_original(self, message: discord.Message) -> Original | None:
-        """`ProxiedMessages.wait_for_original`, for which `drain` does not wait."""
+        """Call `ProxiedMessages.wait_for_original`; `drain` does not wait for it."""
         task = asyncio.current_task()
         self._tasks -= {task}
         original = await self._proxied.wait_for_original(message)
@@ -252,7 +254,7 @@ class MessageListener:
         return original
 
     async def _adopt(self, message: discord.Message, original: Original | None) -> None:
-        """Make a webhook's message the message of the original's author."""
+        """Attribute a webhook's message to the original's author."""
         if original is None or not isinstance(message, RawMessage):
             return
         message.persona = replace(original.author, name=name_of(message))
@@ -261,7 +263,7 @@ class MessageListener:
     async def _translate_missed(
         self, message: discord.Message, context: ChannelContext
     ) -> Incoming | None:
-        """`translate` for a missed message, whose original's deletion may have been missed too."""
+        """Translate a missed message; the deletion of its original may have been missed too."""
         original = self._proxied.match(message) if message.webhook_id is not None else None
         if original is not None and await self._is_deleted(original):
             original.replaced = True

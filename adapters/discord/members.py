@@ -1,8 +1,8 @@
-"""Who is a member of which guild, with which roles: from events, else from REST.
+"""Who belongs to which guild, with which roles: from events, otherwise from REST.
 
-Invariant: an answer is at most `MEMBER_SECONDS` old, and an older one never replaces a newer one.
-Roles come with every message of a guild. With the members intent, Discord also says when they
-change; without it, a change counts after a minute at the latest.
+Invariant: an entry is at most `MEMBER_SECONDS` old and never replaces a newer one. Every guild
+message carries its author's roles. With the members intent, Discord also reports changes; without
+it, a change takes effect within a minute.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ ROLES: Schema = {"roles": Field(strict_list_of(snowflake), REQUIRED)}
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A user in a guild: the ids of their roles, None if they are no member.
+    """A user in a guild: the ids of their roles, or None if they are not a member.
 
-    `seen` is when Discord said so, in seconds of the monotonic clock.
+    `seen` is when Discord reported this, in seconds of the monotonic clock.
     """
 
     roles: frozenset[int] | None
@@ -54,7 +54,8 @@ class Members:
         self._known: LRUCache[tuple[int, int], Member] = LRUCache(MAX_MEMBERS)
 
     async def roles(self, guild: int, user: int) -> Member:
-        """A member with roles. Raises Gone if the user is none, otherwise a PlatformError."""
+        """A member with roles. Raises Gone if the user is not a member, otherwise a
+        PlatformError."""
         known = self._known.get((guild, user))
         if known is None or self._rest.clock.monotonic() - known.seen >= MEMBER_SECONDS:
             known = await self._requests.run((guild, user), lambda: self._fetch(guild, user))
@@ -103,7 +104,8 @@ class Members:
         self._note(guild, message.author.id, Member(roles, clock.monotonic() - age))
 
     def updated(self, data: Any) -> None:
-        """Learn a member's roles from GUILD_MEMBER_ADD or _UPDATE; forget them if it has none."""
+        """Learn a member's roles from GUILD_MEMBER_ADD or _UPDATE; forget the member if the event
+        has none."""
         guild, user = read_id(data, "guild_id"), read_id(get_object(data, "user"), "id")
         if guild is None or user is None:
             self._known.clear()  # it may have been anyone
@@ -122,7 +124,7 @@ class Members:
         self._note(guild, user, Member(None, self._rest.clock.monotonic()))
 
     def forget_guild(self, guild: int) -> None:
-        """Forget the members of a guild, because a role of theirs no longer exists."""
+        """Forget a guild's members, because a role that some had no longer exists."""
         for key in [key for key in self._known if key[0] == guild]:
             self._known.pop(key, None)
 

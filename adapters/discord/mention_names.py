@@ -13,7 +13,7 @@ from bot.domain.names import one_line
 
 
 class _NameLookup(Mapping[int, str]):
-    """Names sent with the message, then names from the guild's cache."""
+    """Looks names up in the message's own data, then in the guild's cache."""
 
     def __init__(self, sent: Mapping[int, str], find: Callable[[int], str | None]) -> None:
         self._sent, self._find = sent, find

@@ -1,7 +1,7 @@
-"""Removing a page's message: now if possible, otherwise emptied now and deleted later.
+"""Removes a page's message now if possible; otherwise empties it now and deletes it later.
 
-The end of a turn never waits for a removal. A message that is deleted later is recorded first: if
-the process dies, `bot.catchup.leftovers` deletes it.
+The end of a turn never waits for a removal. A later deletion is recorded first: if the process
+dies, `bot.catchup.leftovers` deletes the message.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _delete_later(rest: RestApi, leftover: Leftover) -> None:
 
 
 async def delete_left(rest: RestApi, leftover: Leftover) -> None:
-    """Delete a page's message. Raises a PlatformError, unless it is gone already."""
+    """Delete a page's message if it still exists. Raises a PlatformError."""
     try:
         try:
             await _send_left(rest, leftover)

@@ -66,7 +66,7 @@ ATTACHMENT: Schema = {
 
 
 def _webhook(value: Any) -> str:
-    """An invalid id still marks a webhook's message, which is never a person's."""
+    """Accept an invalid id too: it still marks a webhook's message, which no person wrote."""
     try:
         return snowflake(value)
     except InvalidPayload:
@@ -102,7 +102,7 @@ ROW: Schema = {
     "type": Field(number, REQUIRED),
     "components": Field(list_of(_button), []),
 }
-"""The bot's own buttons, which an interaction returns; other components are only read as text."""
+"""The bot's own buttons, which an interaction returns; other components are read only as text."""
 
 REFERENCE: Schema = {
     "type": Field(number, 0),

@@ -92,7 +92,7 @@ def flag(value: Any) -> bool:
 
 
 def truthy(value: Any) -> bool:
-    """The truth of any value, for flags where a wrong True is the safe error."""
+    """The truth value of anything, for flags where a wrong True is the safer error."""
     return bool(value)
 
 

@@ -1,7 +1,8 @@
-"""Links to messages in a question: each is an attachment that `read` downloads as text.
+"""Treats links to messages in a question as attachments; `read` downloads their text.
 
-A message is read only if the asker could open the link: their membership, their permissions in the
-channel and, in a private thread, their membership of it are confirmed by Discord at that moment.
+The bot reads a message only if the asker could open the link. Discord must confirm at that moment
+their membership, their permissions in the channel and, for a private thread, that they have joined
+it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ _LINK = re.compile(
 def linked_messages(
     message: discord.Message, context: ChannelContext
 ) -> tuple[IncomingAttachment, ...]:
-    """The messages that a question links to: in the same guild or, asked privately, in any."""
+    """The messages to which a question links: in the same guild or, if asked in a direct message,
+    in any."""
     links = {found["message"]: found for found in _LINK.finditer(message.content)}
     own = (context.guild, DIRECT_MESSAGES)
     near = [x for x in links.values() if x["guild"] in own or context.guild == DIRECT_MESSAGES]
@@ -56,12 +58,12 @@ def linked_messages(
 
 
 def is_permalink(url: str) -> bool:
-    """Whether an address is a message's on Discord, whatever the server."""
+    """Whether an address links to a Discord message, on any server."""
     return _LINK.match(url) is not None
 
 
 def is_link(locator: Mapping[str, str]) -> bool:
-    """Whether a locator is a linked message's."""
+    """Whether a locator belongs to a linked message."""
     return "link" in locator
 
 

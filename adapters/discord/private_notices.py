@@ -1,6 +1,6 @@
-"""Sentences for one person: with the reply to their command or button, else as a direct message.
+"""Sentences for one person: in the reply to their command or button, or as a direct message.
 
-Invariant: nothing is ever posted where another person can read it.
+Invariant: no other person can read them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_WAITING = 10  # sentences of one interaction
 
 @dataclass
 class Notes:
-    """Sentences to the person of an interaction, until its reply is shown."""
+    """Collects sentences for the person behind an interaction until its reply is shown."""
 
     user: str
     texts: list[str] = field(default_factory=list)
@@ -43,7 +43,7 @@ _current: ContextVar[Notes | None] = ContextVar("interaction_notes", default=Non
 
 @contextmanager
 def collect_notes(user: str) -> Iterator[Notes]:
-    """Collect notices to `user` inside this block, for the reply to their interaction."""
+    """Collect notices to `user` inside this block for the reply to their interaction."""
     notes = Notes(user)
     token = _current.set(notes)
     try:
@@ -54,7 +54,8 @@ def collect_notes(user: str) -> Iterator[Notes]:
 
 
 class PrivateNotices:
-    """Shows sentences to one person; direct messages to few people an hour: see `rest.LIMITS`."""
+    """Shows sentences to one person; limits how many people per hour get direct messages: see
+    `rest.LIMITS`."""
 
     def __init__(self, *, rest: RestApi, renderer: Renderer) -> None:
         self._rest, self._renderer = rest, renderer

@@ -1,6 +1,7 @@
-"""Proxied messages: PluralKit and Tupperbox delete a person's message and repost it as a webhook.
+"""Matches proxied messages: PluralKit and Tupperbox delete a person's message and repost it as a
+webhook.
 
-Pure apart from the time limit. Invariant: a webhook's message stands for a person only if it
+Pure apart from the time limit. Invariant: a webhook's message counts as a person's only if it
 repeats a message that this person sent in the same channel at most ten seconds earlier, and that
 message is deleted.
 """
@@ -22,12 +23,12 @@ MAX_DELAY = 10.0
 MAX_ID_DISTANCE = int(MAX_DELAY * 1000) << 22  # the same, between snowflakes
 MAX_ORIGINALS = 500  # messages, each of a few kilobytes at most
 MAX_TAG_CHARACTERS = 100
-"""Length of the tags that a proxy strips from a text; PluralKit documents 100 characters."""
+"""The most characters of tags that a proxy strips from a text; PluralKit documents 100."""
 
 
 @dataclass(slots=True, eq=False)
 class Original:
-    """A person's message. `replaced` is set while a webhook's message is taken for its copy."""
+    """A person's message. `replaced` is set while a webhook's message counts as its copy."""
 
     id: int
     channel: int
@@ -38,9 +39,9 @@ class Original:
     replaced: bool = False
 
     def is_repeated_by(self, message: discord.Message) -> bool:
-        """Whether a webhook's message has the same text without a proxy's tags around it.
+        """Whether a webhook's message has the same text, apart from a proxy's tags around it.
 
-        A message of files alone is repeated by one with the same files, which have new ids.
+        A message with only files is repeated by one with the same files, which have new ids.
         """
         copy, original = message.content.strip(), self.content.strip()
         same_files = bool(self.files) and self.files == _files(message)
@@ -66,7 +67,7 @@ class ProxiedMessages:
         self._originals: OrderedDict[int, Original] = OrderedDict()
 
     def remember(self, message: discord.Message, author: Author) -> None:
-        """Keep a person's message from a guild, where webhooks exist."""
+        """Keep a person's message if it is in a guild: only guilds have webhooks."""
         if message.guild is None or persona_of(message) is not None:
             return
         original = Original(
@@ -77,12 +78,13 @@ class ProxiedMessages:
             self._originals.popitem(last=False)
 
     def match(self, message: discord.Message) -> Original | None:
-        """The newest message that a webhook's message repeats, deleted or not."""
+        """The newest message that a webhook's message repeats, whether or not it is deleted."""
         newest_first = reversed(self._originals.values())
         return next((o for o in newest_first if o.is_repeated_by(message)), None)
 
     async def wait_for_original(self, message: discord.Message) -> Original | None:
-        """The message that a webhook's message replaces, once deleted; None if it is not."""
+        """Wait until the message that a webhook repeats is deleted, and return it; None if it is
+        not deleted."""
         found = self.match(message)
         if found is None:
             return None

@@ -56,7 +56,7 @@ class DiscordRenderer:
         return _Page(self._inline, env, markdown).render(tree)
 
     def measure(self, markdown: str) -> int:
-        """The size of `render(markdown)` in UTF-16 units."""
+        """Measures `render(markdown)` in UTF-16 units."""
         return size(self.render(markdown))
 
 
@@ -155,7 +155,7 @@ class _Page:
         return "\n".join([(marker + add_checkbox(lines[0])).rstrip(), *indented])
 
     def _quote(self, node: SyntaxTreeNode) -> str:
-        """A quote; Discord has only one level."""
+        """Render a quote; Discord has only one level."""
         lines = self._blocks(node.children).split("\n")
         bare = (line.removeprefix(_FLUSH).removeprefix("> ") for line in lines)
         return "\n".join(f"{_FLUSH}> {line}" for line in bare)
@@ -173,9 +173,9 @@ def _indent(line: str, width: int) -> str:
 def _code_block(content: str, info: str = "") -> str:
     """A fenced block, with a space if it is empty: Discord would show only the backticks.
 
-    Discord ends a block at the first three backticks anywhere in it. So fences in Markdown code
-    become tildes, and any other line with three backticks is shown between two blocks. Invisible
-    characters are no option: people copy the code.
+    Discord ends a block at the first three backticks anywhere in it. Fences in Markdown code
+    therefore become tildes, and any other line with three backticks is shown between two blocks.
+    Invisible characters would break code that people copy.
     """
     language = info.split(maxsplit=1)[0] if info.strip() else ""
     if not _LANGUAGE.fullmatch(language):

@@ -1,7 +1,7 @@
-"""Finds the conversation that a reply to one of the bot's messages in a channel continues.
+"""Finds the conversation for a reply to one of the bot's messages in a channel.
 
-A page of an answer is in the store. A command's reply is not: it is remembered, and after a restart
-found through the command that it replies to, which may itself reply to a page.
+The store knows the pages of answers. A command's reply is only remembered; after a restart, the bot
+finds its conversation through the command it replies to, which may itself reply to a page.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ async def find_conversation(
 
 
 def _answered_by(message: discord.Message) -> int | None:
-    """The message that the bot's message, to which this one replies, is a reply to."""
+    """The message to which the bot's message replies; this message in turn replies to the bot's."""
     replied = message.reference.resolved if message.reference is not None else None
     inner = replied.reference if isinstance(replied, discord.Message) else None
     return inner.message_id if inner is not None else None
 
 
 async def _find_replied(message: int, channel: int, rest: RestApi) -> int | None:
-    """The message that a person's message replies to; None also if it cannot be read."""
+    """The message to which a person's message replies; None also if it cannot be read."""
     try:
         raw = await read_raw_message(rest, channel, message)
     except PlatformError:

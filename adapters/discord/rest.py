@@ -72,14 +72,13 @@ MAX_FILE_BYTES = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Time limits of requests by purpose, and pauses between retries, in seconds.
+    """Time limits for requests by purpose, and pauses between retries, in seconds.
 
     `thread` limits creating a thread, while a person waits for a first sign; `interaction` is
-    Discord's documented limit for the first response. `again` is the first pause before a failed
-    message is accepted again, `background` the first one before background work is retried; both
-    double up to `longest`. `lookup` limits an answer about a person or a guild: decisions give up
-    earlier. `reads` are the pauses of backfill. `download` limits the download of a
-    file: 20 MB at 330 kB/s.
+    Discord's documented limit for the first response. `again` is the first pause before accepting a
+    failed message again, `background` the first one before retrying background work; both double up
+    to `longest`. `lookup` limits an answer about a person or a guild: decisions give up earlier.
+    `reads` are the pauses during backfill. `download` limits a file download: 20 MB at 330 kB/s.
     """
 
     login: float = 30.0
@@ -97,27 +96,27 @@ class Timeouts:
 
 
 def request_scopes(route: str, major: object = "") -> tuple[str, str]:
-    """The rate limits of a request: its route's in a channel or guild, and the account's."""
+    """A request's rate limits: for its route in a channel or guild, and for the account."""
     return f"{route}:{major}" if major else route, GLOBAL
 
 
 def message_scopes(channel: str) -> tuple[str, str]:
-    """The rate limits of posting or editing a message."""
+    """The rate limits for posting or editing a message."""
     return request_scopes("channel", channel)
 
 
 def deletion_scopes(channel: str) -> tuple[str, str]:
-    """The rate limits of deleting a message."""
+    """The rate limits for deleting a message."""
     return request_scopes("delete", channel)
 
 
 def typing_scopes(channel: str) -> tuple[str, str]:
-    """The rate limits of showing the typing indicator."""
+    """The rate limits for showing the typing indicator."""
     return request_scopes("typing", channel)
 
 
 def limits(scope: str) -> Limit | None:
-    """The limit of a scope; None if only Discord's response headers contain it."""
+    """A scope's limit; None if it is known only from Discord's response headers."""
     return LIMITS.get(scope.partition(":")[0])
 
 
@@ -151,7 +150,8 @@ class RestApi:
         self._logged_in = asyncio.Event()
 
     def connect(self, client: discord.Client, inbox: CommandInbox | None) -> None:
-        """Use `client`, which has logged in, until `disconnect`; without an inbox, for checks."""
+        """Use `client`, which has logged in, until `disconnect`; without an inbox, for checks
+        only."""
         self._client, self.inbox = client, inbox
         self.shards_lost.clear()
         self._logged_in.set()
@@ -162,7 +162,7 @@ class RestApi:
         self._logged_in.clear()
 
     def use_leftovers(self, leftovers: Leftovers | None) -> None:
-        """Leave there what cannot be removed; None while the adapter does not run."""
+        """Record in `leftovers` what cannot be removed; None while the adapter is not running."""
         self._leftovers = leftovers
 
     @property
@@ -185,14 +185,14 @@ class RestApi:
         return await self.inbox.conversation_of(source)
 
     def shard_of(self, guild: object) -> int:
-        """The shard of a guild, by its id; direct messages have the first one.
+        """The shard of a guild, by its id; direct messages belong to the first one.
 
         https://docs.discord.com/developers/events/gateway#sharding
         """
         return (int(guild) >> 22) % self.shard_count if str(guild).isdecimal() else 0  # type: ignore[call-overload]
 
     def holds(self, guild: object) -> bool:
-        """Whether this process has the guild's shard, so that its events arrive here."""
+        """Whether this process holds the guild's shard, so that its events arrive here."""
         return self.shard_of(guild) in self.shards_held
 
     @property
@@ -201,7 +201,7 @@ class RestApi:
         return len(self.shards_held) == self.shard_count
 
     def events_lost(self, guild: int) -> float | None:
-        """When a guild's events ended, in monotonic seconds; None while they arrive."""
+        """When a guild's events stopped arriving, in monotonic seconds; None while they arrive."""
         return self.shards_lost.get(self.shard_of(guild))
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
@@ -213,10 +213,11 @@ class RestApi:
         within: float | None = None,
         priority: Priority = Priority.CONTROL,
     ) -> T:
-        """Send a request within `within` seconds, including its wait for the rate limits `scopes`.
+        """Send a request within `within` seconds, including the wait for the rate limits in
+        `scopes`.
 
-        Without `scopes`, the caller has acquired them. Reports a 429 to the rate limiter. Raises
-        Throttled immediately if a scope stays blocked for longer than `within`.
+        Without `scopes`, the caller has already acquired them. Reports a 429 to the rate limiter.
+        Raises Throttled immediately if a scope stays blocked for longer than `within`.
         """
         client, seconds = await self.client(), within or self.timeouts.answer
         blocked = [scope for scope in scopes if self.rate_limiter.delay(scope) > seconds]
@@ -235,9 +236,9 @@ class RestApi:
             raise
 
     async def send(self, channel: str, text: str, **parts: Any) -> str:
-        """Post a message, whose scopes the caller has acquired, and return its id.
+        """Post a message and return its id; the caller has acquired its scopes.
 
-        Reads only the id of the response, so that an invalid field elsewhere is no failure. Raises
+        Reads only the id from the response, so an invalid field elsewhere does not matter. Raises
         Unsettled if there is no id.
         """
         client = await self.client()
@@ -259,7 +260,7 @@ class RestApi:
         return message
 
     async def edit(self, channel: str, message: str, **parts: Any) -> None:
-        """Edit a message, whose scopes the caller has acquired; ignores the response's content."""
+        """Edit a message and ignore the response; the caller has acquired its scopes."""
         client = await self.client()
         with handle_message_parameters(
             previous_allowed_mentions=client.allowed_mentions, **parts

@@ -1,8 +1,8 @@
-"""When a shard may begin a session: Discord's pause between them, and its limit for a day.
+"""Decides when a shard may begin a session, given Discord's pause between sessions and daily limit.
 
-Invariant: two shards of one max_concurrency bucket never begin sessions within `IDENTIFY_SECONDS`,
-whichever process holds them, and the last tenth of a day's sessions is never used: Discord resets
-the token of a bot that uses up all of them.
+Invariant: two shards in the same max_concurrency bucket never begin sessions within
+`IDENTIFY_SECONDS`, whichever process holds them, and the last tenth of a day's sessions is never
+used, because Discord resets the token of a bot that uses them all.
 https://docs.discord.com/developers/events/gateway#session-start-limit-object
 """
 
@@ -28,20 +28,22 @@ log = structlog.stdlib.get_logger(__name__)
 IDENTIFY_SECONDS = 5.0  # documented
 MARGIN_SECONDS = 0.25  # for the different latencies of two connections
 KEPT_PART = 10
-"""One in this many sessions of a day is kept."""
+"""The bot keeps one in this many of a day's sessions in reserve."""
 FRESH_SECONDS = 30.0
-"""For how long an answer about the sessions left counts, if it says that enough are left."""
+"""How long to trust Discord's count of remaining sessions while it says that enough are left."""
 ENOUGH = 8
-"""Sessions left for each bucket that count as enough: all processes together begin at most seven
-in FRESH_SECONDS."""
+"""How many remaining sessions per bucket are enough: all processes together begin at most seven
+within FRESH_SECONDS."""
 LOOK_AGAIN_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayInfo:
-    """What Discord says about the gateway: the recommended number of shards, and the sessions that
-    may begin: `remaining` of `total` until `reset_after` seconds have passed, `max_concurrency` at
-    the same time. `at` is when it said so, in monotonic seconds.
+    """Discord's gateway information: the recommended number of shards, and the session limits.
+
+    `remaining` of `total` sessions may begin until `reset_after` seconds have passed,
+    `max_concurrency` of them simultaneously. `at` is the time of the response, in monotonic
+    seconds.
     """
 
     shards: int = 1
@@ -53,22 +55,23 @@ class GatewayInfo:
 
     @property
     def kept(self) -> int:
-        """How many sessions are never used."""
+        """How many sessions to keep in reserve."""
         return math.ceil(self.total / KEPT_PART)
 
     @property
     def is_used_up(self) -> bool:
-        """Whether no session may begin."""
+        """Whether no more sessions may begin."""
         return self.free <= 0
 
     @property
     def free(self) -> int:
-        """How many sessions may begin; each other bucket may be beginning one at this moment."""
+        """How many sessions may begin, allowing for one that each other bucket may be beginning
+        right now."""
         return self.remaining - self.kept - (self.max_concurrency - 1)
 
 
 def parse_gateway_info(data: Any, now: float) -> GatewayInfo:
-    """The answer of GET /gateway/bot; the documented usual value for each invalid field."""
+    """Parse the response to GET /gateway/bot; an invalid field gets its usual documented value."""
     limit = get_object(data, "session_start_limit")
     usual = GatewayInfo()
     total = max(0, get_int(limit, "total")) or usual.total
@@ -93,7 +96,7 @@ class SessionStarts:
         self.waits_until: float | None = None  # Unix time, while the day's sessions are used up
 
     async def read(self) -> GatewayInfo:
-        """Ask Discord. Raises a PlatformError."""
+        """Ask Discord for the session limits. Raises a PlatformError."""
         data: Any = await self._rest.request(
             request_scopes("gateway"),
             lambda client: client.http.request(Route("GET", "/gateway/bot")),
@@ -104,9 +107,9 @@ class SessionStarts:
 
     @asynccontextmanager
     async def turn(self, shard: int) -> AsyncIterator[None]:
-        """Wait until the shard may begin a session, which it does inside.
+        """Wait until the shard may begin a session; the caller begins it inside this context.
 
-        Raises StoreUnavailable if the processes cannot agree now.
+        Raises StoreUnavailable if the processes cannot coordinate now.
         """
         while not await self._may_begin():
             await self._wait_for_sessions(shard)
@@ -129,7 +132,7 @@ class SessionStarts:
                 holder.cancel()
 
     async def _hold(self, shard: int, granted: asyncio.Event, done: asyncio.Event) -> None:
-        """Hold the shard's bucket until `done`, and for the pause after it."""
+        """Hold the shard's bucket until `done`, and for the required pause afterwards."""
         bucket = shard % self.info.max_concurrency
         name = f"discord/identify/{self._application}/{bucket}"
         while not granted.is_set():
@@ -147,7 +150,7 @@ class SessionStarts:
             log.debug("a session start was not coordinated", error=repr(error))
 
     async def _may_begin(self) -> bool:
-        """Whether more than the kept sessions are left; also if Discord does not say."""
+        """Whether more sessions are left than the reserve; True also if Discord does not say."""
         age = self._rest.clock.monotonic() - self.info.at
         enough = ENOUGH * self.info.max_concurrency
         if age >= FRESH_SECONDS or self.info.free - self._granted <= enough:
@@ -161,7 +164,7 @@ class SessionStarts:
         return True
 
     async def _wait_for_sessions(self, shard: int) -> None:
-        """Pause before asking Discord again; never beyond the reset of the limit."""
+        """Pause before asking Discord again, but no later than the limit's reset."""
         clock = self._rest.clock
         left = max(1.0, self.info.reset_after - (clock.monotonic() - self.info.at))
         if self.waits_until is None:
@@ -177,7 +180,7 @@ class SessionStarts:
         await clock.sleep(min(left, LOOK_AGAIN_SECONDS))
 
     async def aclose(self) -> None:
-        """Give back what is held."""
+        """Release all held buckets."""
         holders = tuple(self._holders)
         for holder in holders:
             holder.cancel()

@@ -1,4 +1,5 @@
-"""A backfill for each shard that this process serves: only that process reads a guild's gaps."""
+"""One backfill for each shard that this process serves: only this process reads its guilds'
+gaps."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from bot.catchup.watermark_saver import WatermarkSaver
 log = structlog.stdlib.get_logger(__name__)
 
 SAVE_SECONDS = 0.75
-"""How long a shard that moves may wait for its watermarks: they only save reads."""
+"""How long moving a shard may wait for its watermarks to be saved: saving only avoids repeated
+reads."""
 
 
 class ShardBackfills:
@@ -35,12 +37,12 @@ class ShardBackfills:
         return self._backfills.get(self._rest.shard_of(workspace))
 
     async def start_session(self, shard: int) -> None:
-        """Catch up with what happened before the shard's new session."""
+        """Catch up on what happened before the shard's new session."""
         if found := self._backfills.get(shard):
             await found.start_session()
 
     async def release(self, shards: Sequence[int]) -> None:
-        """Store the shards' watermarks, and forget them: other processes move them from now on."""
+        """Save the shards' watermarks and forget them: other processes advance them from now on."""
         for shard in shards:
             if found := self._backfills.pop(shard, None):
                 await found.aclose()

@@ -1,7 +1,7 @@
-"""The shards of the bot that this process serves, with a connection each.
+"""The shards that this process serves, with one connection each.
 
-Invariant: one shard's trouble costs that shard only. `Shards.run` ends if no shard could be served:
-Discord refuses the token, an intent, or the number of shards.
+Invariant: a problem with one shard affects only that shard. `Shards.run` ends if no shard can be
+served: Discord refuses the token, an intent, or the number of shards.
 """
 
 from __future__ import annotations
@@ -24,21 +24,24 @@ from bot.ports.cluster import Cluster
 log = structlog.stdlib.get_logger(__name__)
 
 REFUSED = Backoff(first=60.0, longest=900.0)
-"""Pauses of a shard that Discord refuses while it serves others."""
+"""Pauses before reconnecting a shard that Discord refuses while it accepts others."""
 
 TOO_MANY_GUILDS = 4011
 """Documented close code: the bot needs more shards."""
 
 CLOSE_SECONDS = 1.0
-"""How long to wait for a connection's end. No event of it is read any more, so the shard may go to
-another process: with a lost lease it must within two seconds."""
+"""How long to wait for a connection to close.
+
+The process reads no more events from it, so another process may take the shard; after a lost lease,
+that must happen within two seconds.
+"""
 
 
 class ShardListener(Protocol):
-    """Follows the shards of this process."""
+    """Receives changes to the shards that this process holds."""
 
     def shard_gained(self, shard: int) -> None:
-        """The shard is this process's from now on; its connection begins."""
+        """This process now holds the shard; its connection begins."""
         ...
 
     def shard_lost(self, shard: int) -> None:
@@ -46,14 +49,16 @@ class ShardListener(Protocol):
         ...
 
     async def shards_released(self, shards: Sequence[int]) -> None:
-        """Their connections are closed, and other processes may serve them after this returns."""
+        """The shards' connections are closed; other processes may serve them once this returns."""
         ...
 
 
 @dataclass(slots=True)
 class Shard:
-    """A shard that this process serves. `trouble` says in words why it is not connected, `refused`
-    that Discord closed its connection for good.
+    """A shard that this process serves.
+
+    `trouble` describes why it is not connected; `refused` means that Discord closed its connection
+    permanently.
     """
 
     connection: GatewayConnection
@@ -64,7 +69,7 @@ class Shard:
 
 
 def _future() -> asyncio.Future[None]:
-    """A future whose error counts as seen, should `run` have been cancelled before."""
+    """A future whose error counts as retrieved, in case `run` was cancelled before."""
     made: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     made.add_done_callback(lambda done: done.cancelled() or done.exception())
     return made
@@ -130,7 +135,7 @@ class Shards:
         entry.task = asyncio.create_task(self._run(shard, entry), name=f"Discord shard {shard}")
 
     async def _release(self, shards: tuple[int, ...]) -> None:
-        """Close these shards at the same time."""
+        """Close these shards concurrently."""
         closing = [(shard, entry) for shard in shards if (entry := self.held.pop(shard, None))]
         tasks = [entry.task for _, entry in closing if entry.task is not None]
         for task in tasks:
@@ -142,7 +147,8 @@ class Shards:
 
     # ── one shard ─────────────────────────────────────────────────────────────────────────────
     async def _run(self, shard: int, entry: Shard) -> None:
-        """Serve a shard until it is given up; a refusal costs only this shard while others work."""
+        """Serve a shard until it is released; a refusal affects only this shard while others
+        work."""
         refusals = 0
         while True:
             try:
@@ -165,7 +171,8 @@ class Shards:
                 return
 
     def _concerns_all(self, error: discord.ConnectionClosed) -> bool:
-        """Whether a refusal is the bot's: two shards, or all that there are, and none works."""
+        """Whether Discord refuses the whole bot: it refused two shards, or the only one, and none
+        works."""
         refused = sum(shard.refused for shard in self.held.values())
         works = any(shard.connected for shard in self.held.values())
         return error.code == TOO_MANY_GUILDS or (not works and refused >= min(2, len(self.held)))
@@ -198,7 +205,7 @@ class Shards:
 
     @property
     def latency(self) -> float:
-        """The slowest connection's, in seconds; infinite before the first heartbeat."""
+        """The slowest connection's latency in seconds; infinite before the first heartbeat."""
         return max((shard.connection.latency for shard in self.held.values()), default=float("inf"))
 
     def describe(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""One request for everyone who asks the same at the same time."""
+"""Shares one request among all callers that ask for the same thing at the same time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class SharedRequests:
-    """Runs requests, one at a time for each key; a caller that gives up does not end it."""
+    """Runs one request at a time for each key; a caller that gives up does not cancel it."""
 
     def __init__(self) -> None:
         self._running: dict[Hashable, asyncio.Task[Any]] = {}
@@ -53,7 +53,7 @@ async def _await(request: Callable[[], Awaitable[T]]) -> T:
 
 
 async def answers_of(asked: Iterable[Awaitable[T]]) -> tuple[list[T], PlatformError | None]:
-    """The answers of those that answer, and why another one does not."""
+    """The answers that arrived, and one of the errors that prevented others."""
     found: list[T] = []
     error: PlatformError | None = None
     for answer in await asyncio.gather(*asked, return_exceptions=True):

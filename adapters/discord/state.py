@@ -1,8 +1,8 @@
-"""discord.py's cache and parsers, made safe: an event that cannot be parsed affects only itself.
+"""discord.py's cache and parsers, made safe: an unparsable event affects only itself.
 
 Invariant: no parser raises. Payloads are validated first. One that is invalid, or that discord.py
-still cannot parse, is logged by its name and structure and dropped. A message is not dropped but
-dispatched as `message_unreadable`, so that it is read from REST.
+still cannot parse, is logged by name and structure and dropped. Unparsable messages are instead
+dispatched as `message_unreadable`, so that they are read from REST.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Parser = Callable[[Any], None]
 class RawMessage(discord.Message):
     """A message with its raw payload, since discord.py drops parts that people see.
 
-    `persona` is set on a webhook's message that stands for a person's: see `proxied_messages`.
+    `persona` is set on a webhook's message posted on a person's behalf: see `proxied_messages`.
     """
 
     __slots__ = ("persona", "raw")
@@ -67,12 +67,12 @@ def raw_of(message: discord.Message) -> JSON:
 
 
 def persona_of(message: discord.Message) -> Author | None:
-    """The person that a webhook's message stands for."""
+    """The person on whose behalf a webhook posted the message."""
     return message.persona if isinstance(message, RawMessage) else None
 
 
 class SafeState(AutoShardedConnectionState[Any]):
-    """discord.py's state, of all shards that this process holds, with parsers that never raise.
+    """discord.py's state for all shards that this process holds, with parsers that never raise.
 
     Dispatches `message_edited`, and `message_unreadable` with the payload of a message that must be
     read again.
@@ -83,7 +83,7 @@ class SafeState(AutoShardedConnectionState[Any]):
         self.parsers = {name: self._guard(name, parse) for name, parse in self.parsers.items()}
 
     def _guard(self, name: str, parse: Parser) -> Parser:
-        """A parser that validates the payload first and logs any error."""
+        """Return a parser that validates the payload first and logs any error."""
 
         @functools.wraps(parse)
         def guarded(data: Any) -> None:
@@ -115,7 +115,7 @@ class SafeState(AutoShardedConnectionState[Any]):
             self.dispatch("shard_connect", _shard_in(data))
 
     def _forget_channel(self, data: Any) -> None:
-        """Remove a channel with unknown changes from the cache: it is fetched when needed."""
+        """Remove a channel from the cache after an unreadable change; it is fetched when needed."""
         guild = self._get_guild(payloads.read_id(data, "guild_id"))
         channel = payloads.read_id(data, "id")
         known = guild.get_channel(channel) if guild is not None and channel is not None else None
@@ -128,8 +128,9 @@ class SafeState(AutoShardedConnectionState[Any]):
         return RawMessage(state=self, channel=channel, data=data)
 
     def parse_ready(self, data: Any) -> None:
-        """Begin a shard's session without the guilds of its last one; keep the user known from the
-        login if READY has none.
+        """Begin a shard's session without the guilds from its previous one.
+
+        Keeps the user from the login if READY has none.
         """
         user = self.user
         self.forget_shard(_shard_in(data))
@@ -139,7 +140,7 @@ class SafeState(AutoShardedConnectionState[Any]):
             self.user = self.user or user
 
     def forget_shard(self, shard: int) -> None:
-        """Drop from the cache everything that a shard's events reported."""
+        """Drop everything from the cache that a shard's events reported."""
         for guild in [guild for guild in self.guilds if guild.shard_id == shard]:
             self._remove_guild(guild)
         if shard == 0:  # direct messages
@@ -155,15 +156,16 @@ class SafeState(AutoShardedConnectionState[Any]):
             message.channel.last_message_id = message.id
 
     def parse_message_update(self, data: Any) -> None:
-        """Dispatch only edits; no message is cached that other updates would change."""
+        """Dispatch only edits; other updates change nothing, since no message is cached."""
         if isinstance(data, dict) and data.get("edited_timestamp") is None:
             return  # a preview, a pin, a thread
         payloads.require_decisive_fields(data)
         self.dispatch("message_edited", self._message(data))
 
     def parse_interaction_create(self, data: Any) -> None:
-        """Pass on a command, a completion or a button; keep the id of a channel that is not cached,
-        so that it can be fetched.
+        """Pass on a command, autocomplete request or button press.
+
+        Keeps the id of an uncached channel, so that it can be fetched.
         """
         interaction = discord.Interaction[Any](data=data, state=self)
         if interaction.channel is None:
@@ -186,7 +188,7 @@ class SafeState(AutoShardedConnectionState[Any]):
 
     # ── members: discord.py caches none but the bot ───────────────────────────────────────────
     def request_members(self) -> None:
-        """Ask for the privileged events about members, with the next session."""
+        """Request the privileged member events, from the next session on."""
         self._intents.members = True
 
     def parse_guild_member_add(self, data: Any) -> None:
@@ -200,7 +202,7 @@ class SafeState(AutoShardedConnectionState[Any]):
         super().parse_guild_member_update(data)
 
     def parse_guild_role_delete(self, data: Any) -> None:
-        """Dispatch that members have lost a role, also if it is not cached."""
+        """Dispatch that members have lost a role, even one that is not cached."""
         self.dispatch("role_deleted", int(data["guild_id"]))
         super().parse_guild_role_delete(data)
 
@@ -213,7 +215,7 @@ class SafeState(AutoShardedConnectionState[Any]):
         return RawMessage(state=self, channel=self.channel_of(data), data=data)
 
     def channel_of(self, data: Any) -> Any:
-        """A message's channel, also if a guild message lacks the guild's id."""
+        """A message's channel, even if a guild message lacks the guild's id."""
         channel = payloads.read_id(data, "channel_id")
         if channel is None:
             raise InvalidPayload("channel_id")
@@ -231,7 +233,7 @@ class SafeState(AutoShardedConnectionState[Any]):
 
 
 def _shard_in(ready: Any) -> int:
-    """The number of the shard whose session begins; the socket has repaired it."""
+    """The number of the shard whose session begins; the socket has repaired it if necessary."""
     found = ready.get("shard") if isinstance(ready, dict) else None
     number = found[0] if isinstance(found, list) and found else 0
     return number if isinstance(number, int) else 0

@@ -1,10 +1,9 @@
 """Shows one reply on Discord: in a thread, a direct message, or a chain of replies.
 
-Built from a claim alone, so that it works after a restart. The turn and page in the ids of
-its buttons identify a page's message. A message without buttons is identified by its
-position: the bot sent it after the question (in a channel: as a reply to it), and the ledger
-does not list it. Only one turn at a time works on a conversation, so the message cannot be
-another turn's page.
+A claim is enough to build it, so it works after a restart. The ids of a page's buttons contain its
+turn and page number. A message without buttons is identified by its position: the bot sent it after
+the question (in a channel: as a reply to it), and the ledger does not list it. Only one turn at a
+time works on a conversation, so the message cannot be another turn's page.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class DiscordSurface:
 
     @property
     def files(self) -> FileRules | None:
-        """The configured rules, unless the channel has recently refused a file."""
+        """The configured file rules, unless the channel has recently refused a file."""
         return None if self._key.channel in self._rest.without_files else self._rules
 
     @property
@@ -195,7 +194,7 @@ class DiscordSurface:
         return forget_text(after, request.page) if repeated else after
 
     async def _choose_channel(self) -> None:
-        """Before the first page: use the thread if it has appeared after all, or abandon it."""
+        """Before the first page, use the thread if it has since appeared; otherwise abandon it."""
         if not self._fell_back:
             return
         self._fell_back = False

@@ -1,4 +1,5 @@
-"""Converts people's Discord markup to text for the model: names for ids, without the bot's mention.
+"""Converts people's Discord markup to text for the model: replaces ids by names, removes the bot's
+mention.
 
 Code is left unchanged. Every pattern takes linear time: a repetition is possessive (`++`, `*+`)
 wherever the next one could match the same characters.
@@ -32,7 +33,7 @@ _MARKUP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names by id in the place where a text was written, and which ids are the bot's."""
+    """Names by id, as they apply where a text was written, and the bot's own ids."""
 
     users: Mapping[int, str] = field(default_factory=dict)
     roles: Mapping[int, str] = field(default_factory=dict)

@@ -1,8 +1,9 @@
-"""Threads for replies: created within a few seconds, or replaced by a reply chain in the channel.
+"""Threads for replies: created within a few seconds, or replaced by a chain of replies in the
+channel.
 
-A thread has the id of the message it was started on, so a conversation has the same key in its
-thread and in a reply chain: messages in either belong to it. A thread that appears too late is
-used if its reply has not begun, and deleted otherwise.
+A thread has the id of its starter message, so a conversation has the same key in its thread and in
+a reply chain: messages in either belong to it. A thread that appears late is used if its reply has
+not begun, and deleted otherwise.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from bot.domain.turns import Claim, Question
 log = structlog.stdlib.get_logger(__name__)
 
 LATE_SECONDS = 60.0
-"""How late a thread may appear whose creation had no response: Discord's requests end before."""
+"""How late a thread may appear when Discord did not respond to its creation: Discord's requests end
+sooner."""
 
 ARCHIVE_MINUTES: Literal[1440] = 1440  # if the channel has no default
 
@@ -34,8 +36,8 @@ ARCHIVE_MINUTES: Literal[1440] = 1440  # if the channel has no default
 async def ensure_thread(rest: RestApi, claim: Claim) -> bool:
     """Create the reply's thread if needed; returns False if that fails within a few seconds.
 
-    Raises Gone if the question's channel or message no longer exists, and what asking for the
-    thread raises if an earlier attempt may have posted there.
+    Raises Gone if the question's channel or message no longer exists. If an earlier attempt may
+    have posted in the thread, an error from looking it up is raised too.
     """
     thread = claim.conversation.key.thread
     rest.abandoned_threads.pop(thread, None)  # by an earlier attempt, which posted nothing
@@ -62,7 +64,7 @@ async def is_cached(rest: RestApi, thread: str) -> bool:
 
 
 async def abandon_thread(rest: RestApi, conversation: Conversation) -> None:
-    """Keep the reply in the channel: delete its thread if it exists or appears later."""
+    """Keep the reply in the channel: delete its thread now, or when it appears."""
     key, thread = conversation.key, conversation.key.thread
     rest.abandoned_threads[thread] = True
     leftover = Leftover(conversation.id, LeftoverKind.THREAD, key.channel, thread)
@@ -78,10 +80,10 @@ async def abandon_thread(rest: RestApi, conversation: Conversation) -> None:
 
 
 def remove_late_thread(rest: RestApi, thread: discord.Thread) -> None:
-    """Delete a new thread of the bot's whose reply has already begun in the channel.
+    """Delete a new thread of the bot whose reply has already begun in the channel.
 
-    The bot does not require the permission for that. Without it the thread stays, and messages in
-    it belong to the same conversation.
+    The bot may lack the permission for this. Then the thread stays, and messages in it belong to
+    the same conversation.
     """
     me = thread.guild.me
     if me is None or str(thread.id) not in rest.abandoned_threads or thread.owner_id != me.id:
@@ -103,7 +105,8 @@ def _delete(rest: RestApi, thread: str) -> None:
 
 
 async def _look(rest: RestApi, leftover: Leftover, guild: str) -> None:
-    """Forget an abandoned thread if it has not appeared for a while, or leave it to `leftovers`."""
+    """Forget an abandoned thread that has not appeared for a while; otherwise record it in
+    `leftovers`."""
     await rest.clock.sleep(LATE_SECONDS)
     # Without the guild's shard, another process got the event of a late thread.
     if rest.holds(guild) and not await is_cached(rest, leftover.name):
@@ -113,7 +116,8 @@ async def _look(rest: RestApi, leftover: Leftover, guild: str) -> None:
 
 
 async def delete_left(rest: RestApi, leftover: Leftover) -> None:
-    """Delete an abandoned thread if there is one, the bot began it and no one wrote in it.
+    """Delete an abandoned thread if it exists, the bot created it, and it contains no messages by
+    others.
 
     Raises a PlatformError.
     """
@@ -160,7 +164,7 @@ async def _create(rest: RestApi, claim: Claim) -> None:
 
 
 async def _exists(rest: RestApi, claim: Claim) -> bool:
-    """Whether the thread exists although creating it failed, perhaps from an earlier attempt."""
+    """Whether the thread exists despite the failure, perhaps from an earlier attempt."""
     thread = claim.conversation.key.thread
     if await is_cached(rest, thread):
         return True
@@ -175,7 +179,7 @@ async def _exists(rest: RestApi, claim: Claim) -> bool:
             priority=Priority.FIRST,
         )
     except PlatformError as error:
-        # In the channel, a reply would stand twice if an earlier attempt posted in the thread.
+        # A reply in the channel would be a duplicate if an earlier attempt posted in the thread.
         if claim.pages and isinstance(error, Throttled | Unsettled):
             raise
         return False

@@ -1,4 +1,4 @@
-"""Checks whether Discord still accepts the token, so that a revoked one stops all requests.
+"""Watches whether Discord still accepts the token, and stops all requests once it is revoked.
 
 A single route may respond 401 for other reasons; a revoked token is refused everywhere.
 """

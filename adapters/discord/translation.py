@@ -74,7 +74,8 @@ class MessageTranslator:
     def _channel_address(
         self, message: discord.Message, context: ChannelContext, bot: BotIdentity
     ) -> Address | None:
-        """CHANNEL for a message to no one in particular, where the bot answers all messages."""
+        """CHANNEL for a message addressed to no one in particular, where the bot answers all
+        messages."""
         channel = ConversationKey(PLATFORM, context.guild, context.channel, "")
         if not self._inbox.listens(channel, context.category):
             return None
@@ -90,7 +91,8 @@ class MessageTranslator:
     async def _find_replied_conversation(
         self, message: discord.Message, context: ChannelContext, bot: BotIdentity
     ) -> ConversationKey | None:
-        """The conversation that a reply to one of the bot's messages in a channel continues."""
+        """Find the conversation that a reply to one of the bot's messages in a channel
+        continues."""
         replied = replied_bot_message(message, bot)
         if replied is None or not context.starts_conversations:
             return None

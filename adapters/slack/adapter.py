@@ -1,7 +1,7 @@
-"""The Slack adapter: passes events of one or many workspaces to the core and shows its replies.
+"""The Slack adapter: passes events from one or many workspaces to the core and shows its replies.
 
-A turn's data is in its conversation key and route, so the adapter has no state to persist, except
-for the installations.
+A turn's conversation key and route contain all its data, so the adapter persists nothing except the
+installations.
 """
 
 from __future__ import annotations
@@ -64,8 +64,7 @@ class SlackAdapter:
     With `app_token`, events arrive through Socket Mode; with `signing_secret`, they arrive through
     the ASGI apps in `http_apps`, which the caller must serve. `api_url` is the base URL of the Web
     API. Code blocks that need `file_from_messages` messages or more are uploaded as files (0:
-    never). `request_seconds` and `download_seconds` are the timeouts of a request and a download.
-    The processes of `cluster` share the workspace's limits.
+    never). `request_seconds` and `download_seconds` are timeouts. The processes of `cluster` share the workspace's limits.
     """
 
     def __init__(
@@ -111,7 +110,7 @@ class SlackAdapter:
 
     @property
     def http_apps(self) -> Mapping[str, ASGIApp]:
-        """The ASGI apps to serve, by exact path; in Socket Mode only the pages to install."""
+        """The ASGI apps to serve, by exact path; with Socket Mode, only the installation pages."""
         http = self._connector.http
         events: dict[str, ASGIApp] = {PATH: http} if http is not None else {}
         return {**events, **(self._distributed.apps if self._distributed is not None else {})}
@@ -166,7 +165,7 @@ class SlackAdapter:
         )
 
     def _forget_workspaces(self) -> None:
-        """Begin nothing with what is about to be closed."""
+        """Forget the workspaces, so that nothing new begins on sessions about to close."""
         self._workspaces = None
 
     def _make_workspaces(self, make: SessionMaker) -> Workspaces:
@@ -192,7 +191,7 @@ class SlackAdapter:
 
     @contextlib.asynccontextmanager
     async def _open_workspaces(self, wanted: Collection[str]) -> AsyncIterator[Sequence[Workspace]]:
-        """The connected workspaces with these ids, or some for a few questions of `doctor`."""
+        """The connected workspaces with these ids, or temporary ones for `doctor`."""
         if self._workspaces is not None:
             names = choose(self._workspaces.names(), wanted)
             yield [self._session(name).workspace for name in names]
@@ -216,7 +215,7 @@ class SlackAdapter:
         return session.surface(claim, self._builder, self._files)
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """Earlier messages of people in the thread. Raises a PlatformError."""
+        """Earlier messages from people in the thread. Raises a PlatformError."""
         workspace = self._session(incoming.key.workspace).workspace
         return await BacklogReader(workspace).read(incoming)
 
@@ -227,7 +226,7 @@ class SlackAdapter:
     async def download(
         self, key: ConversationKey, locator: Mapping[str, str], *, limit: int
     ) -> Download:
-        """A file of a person's message, or a message that it links to. Raises AttachmentError."""
+        """Download a file of a person's message, or a linked message. Raises AttachmentError."""
         try:
             session = self._session(key.workspace)
         except PlatformError as error:
@@ -240,11 +239,11 @@ class SlackAdapter:
             return await session.files.download(locator, limit)
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Show a command's reply to its author alone, and its file in their direct messages.
-        Raises a PlatformError.
+        """Show a command's reply to its author alone, and send its file as a direct message. Raises
+        a PlatformError.
 
-        It appears in the thread only if the thread has replies: otherwise Slack shows no private
-        messages there.
+        The reply appears in the thread only if the thread has replies: otherwise Slack shows no
+        private messages there.
         """
         user, is_direct = incoming.author.id, incoming.channel.startswith("D")
         sent = "" if is_direct else privacy_texts.EXPORT_IN_DM
@@ -264,7 +263,7 @@ class SlackAdapter:
 
     # ── health ────────────────────────────────────────────────────────────────────────────────
     def health(self) -> Health:
-        """Whether events can arrive."""
+        """Whether events can arrive now."""
         connected = self._connector.connected
         details = {
             "mode": self._connector.mode,

@@ -1,4 +1,4 @@
-"""The Web API of one workspace, with rate limits, timeouts and translated errors.
+"""One workspace's Web API, with rate limits, timeouts and translated errors.
 
 This module never retries: after a lost response it is unknown whether Slack carried out the
 request, so the caller decides (Unsettled).
@@ -75,10 +75,10 @@ def new_session(seconds: float = REQUEST_SECONDS) -> aiohttp.ClientSession:
 
 
 class WebApi:
-    """Calls Slack's methods with the token of one workspace.
+    """Calls Slack's methods with one workspace's token.
 
-    Without `tokens`, it sends the client's own token; then a refusal is not checked with auth.test,
-    which works with bot tokens only.
+    Without `tokens`, it sends the client's own token. A refusal is then not checked with auth.test,
+    which works only with bot tokens.
     """
 
     def __init__(
@@ -172,8 +172,9 @@ class WebApi:
         return await self._spend_and_send(lambda: self.read(method, **fields), scopes, priority)
 
     async def respond(self, url: str, **fields: Any) -> None:
-        """Answer an interaction at its `response_url`, to the person alone: no rate limit, but
-        five uses at most.
+        """Answer an interaction at its `response_url`, to the person alone.
+
+        It has no rate limit, but Slack accepts at most five answers.
         """
         await self._post(url, (), json={"response_type": "ephemeral", **fields})
 
@@ -233,7 +234,7 @@ class WebApi:
             return response
 
     async def _post(self, url: str, scopes: tuple[str, ...], **body: Any) -> None:
-        """POST to a URL from one of Slack's payloads; it may be invalid."""
+        """POST to a URL from one of Slack's payloads; the URL may be invalid."""
         self._require_open()
         check_lease()
         try:

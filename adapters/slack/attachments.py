@@ -1,7 +1,7 @@
-"""The files of a message as attachments. Pure; no malformed file raises.
+"""A message's files as attachments. Pure; a malformed file never raises.
 
-docs.slack.dev/reference/objects/file-object lists a file's fields. What the message already has of
-a file's content (an e-mail's text, a transcript) is reported with it; the rest is downloaded.
+docs.slack.dev/reference/objects/file-object lists a file's fields. Content that the message already
+includes (an e-mail's text, a transcript) is reported with the file; the rest is downloaded.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from adapters.slack.text import name as one_line
 from bot.domain.attachments import IncomingAttachment, Omission
 
 MAX_FILES = 50
-"""Files of one message to report, and forwarded messages to look into."""
+"""The most files to report, and forwarded messages to search, per message."""
 
 MAX_DEPTH = 3
-"""Levels of forwarded messages whose files are reported."""
+"""Levels of forwarded messages to search for files."""
 
 MAX_FILE_NAME = 255
-"""Characters of a file's name: the most that file systems allow."""
+"""Maximum length of a file name in characters, as in most file systems."""
 
 MAX_SIZE = 2**53
-"""Bytes; a larger size is no size."""
+"""Bytes; a larger size counts as unknown."""
 
 SPEECH = frozenset({"slack_audio", "slack_video"})
 """Subtypes of files that people record in Slack's clients."""
@@ -40,7 +40,7 @@ _UNTITLED = frozenset({"", "-", "untitled"})
 def attachments(message: Payload, *, has_text: bool = True) -> tuple[IncomingAttachment, ...]:
     """The files of a message and of the messages forwarded in it, except deleted ones.
 
-    `has_text`: the author wrote something beside the files.
+    `has_text`: the author also wrote text.
     """
     files = {ident(file, "id") or str(n): file for n, file in enumerate(files_in(message))}
     found = list(files.values())[:MAX_FILES]
@@ -84,7 +84,7 @@ def lost_files(before: Sequence[Payload], after: Sequence[Payload]) -> set[str]:
 
 # ── fields ────────────────────────────────────────────────────────────────────────────────────
 def file_name(file: Payload) -> str:
-    """The name that people see; "" if Slack does not say it."""
+    """The file name that people see; "" if Slack does not say it."""
     names = (text(file, "name"), text(file, "title"))
     if text(file, "mode") in PAGES | {"email"}:
         names = names[::-1]
@@ -92,7 +92,7 @@ def file_name(file: Payload) -> str:
 
 
 def media_type(file: Payload) -> str:
-    """The type of what a download returns.
+    """The media type of the downloaded content.
 
     Slack calls recorded audio video/mp4 or video/webm.
     """
@@ -121,7 +121,7 @@ def omission(file: Payload) -> Omission | None:
 
 
 def url(file: Payload) -> str:
-    """The address of the content; "" if the message does not have it."""
+    """The content's address; "" if the message does not have it."""
     if text(file, "file_access") == _STUB:
         return ""
     return text(file, "url_private_download") or text(file, "url_private")
@@ -147,7 +147,7 @@ def locator(file: Payload) -> dict[str, str]:
 
 
 def transcript(file: Payload) -> str:
-    """Slack's text of the speech, if the file's fields have all of it."""
+    """Slack's transcript of the speech, if the file's fields contain all of it."""
     found = _transcription(file)
     preview = mapping(found, "preview")
     if text(found, "status") not in ("complete", "") or preview.get("has_more"):
@@ -165,7 +165,7 @@ def _may_be_transcribed(file: Payload) -> bool:
 
 
 def email(file: Payload) -> bytes | None:
-    """A forwarded e-mail's text with its headers; None if it is none, or has no text."""
+    """A forwarded e-mail's text with its headers; None if it is not an e-mail, or has no text."""
     if text(file, "mode") != "email" or not (body := text(file, "plain_text").strip()):
         return None
     senders = (text(one, "original") or text(one, "address") for one in items(file, "from"))
@@ -175,7 +175,7 @@ def email(file: Payload) -> bytes | None:
 
 
 def _is_pasted(file: Payload) -> bool:
-    """Whether a client made a snippet of pasted text: such a snippet has no title."""
+    """Whether a client turned pasted text into a snippet: such a snippet has no title."""
     title = text(file, "title") or text(file, "name")
     stem = title.lower().removesuffix(".txt")
     return text(file, "mode") == "snippet" and stem.strip() in _UNTITLED

@@ -1,8 +1,7 @@
-"""Catches up with Slack: at every start, and after the connection was lost for some minutes.
+"""Catches up with Slack at every start, and after the connection was lost for some minutes.
 
-Slack redelivers an event that was not acknowledged, the last time after about six minutes.
-So after a short loss nothing needs to be read: the watermarks only wait until all
-redeliveries have arrived.
+Slack redelivers an unacknowledged event, the last time after about six minutes. After a short loss,
+nothing needs to be read: the watermarks only wait until all redeliveries have arrived.
 """
 
 from __future__ import annotations
@@ -38,15 +37,17 @@ SHORT_OUTAGE = 240.0  # seconds
 REDELIVERY_SECONDS = 420.0  # after this, no earlier event is redelivered
 
 KEEPER_SECONDS = 0.5
-"""How long a connection waits to be the one that catches up; with another process it is not."""
+"""How long `connected` waits for this process to become the one that catches up; if another process
+has that role, it continues without."""
 
 
 class SlackBackfill:
     """Decides when to read a workspace.
 
-    Within `alone` no other process reads the workspace or moves its watermarks: Slack gives each
-    event to any of them, so what one process misses another has, and the gap after a process's
-    death is read by the next one that is inside. `members` are the processes that are alive.
+    While a process is inside `alone`, no other one reads the workspace or moves its watermarks.
+    Slack gives each event to one of the processes, so they share the work: events that one misses
+    reach another, and the next process inside reads the gap that a dead one leaves. `members` are
+    the live processes.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class SlackBackfill:
         self._lost_at = self._lost_at or self._clock.monotonic()
 
     async def connected(self) -> None:
-        """Catch up, because events arrive for the first time or again."""
+        """Catch up, because events arrive again or for the first time."""
         outage = 0.0 if self._lost_at is None else self._clock.monotonic() - self._lost_at
         self._lost_at = None
         if self._history.newest and outage < SHORT_OUTAGE:
@@ -113,7 +114,7 @@ class SlackBackfill:
                     await self._is_keeper.wait()
 
     async def _keep(self) -> None:
-        """Catch up, and keep the watermarks, whenever no other process does."""
+        """Catch up, and save the watermarks, whenever no other process does."""
         while True:
             try:
                 async with self._alone():
@@ -128,16 +129,17 @@ class SlackBackfill:
         await self.catch_up(self._clock.time())
 
     async def catch_up(self, until: float) -> None:
-        """Start to read what was missed until `until`, in Unix seconds. No other process may."""
+        """Start reading what was missed until `until`, in Unix seconds; no other process may do so
+        now."""
         self._history.read_until(until)
         await self._backfill.restart()
         self._backfill.start(self._history)
 
     async def read_again(self, since: float, everything: bool) -> bool:
-        """Read everything after `since`, in Unix seconds, whatever the watermarks say; returns
-        whether that was complete. No other process may.
+        """Read everything after `since`, in Unix seconds, regardless of the watermarks.
 
-        Not `everything`: threads of which the database knows as many messages as Slack are skipped.
+        Returns whether that was complete; no other process may do so now. Without `everything`,
+        skips threads for which the database has as many messages as Slack.
         """
         self._history.read_until(self._clock.time())
         again = RepeatedReads(self._history, everything)

@@ -32,9 +32,10 @@ Message = Mapping[str, Any]
 class ChannelPlan:
     """A channel that the bot is in. `roots` are the positions of its known threads.
 
-    `talked_at` and `created` are in Unix seconds, 0 if unknown. With `reads`, by the threads' names
-    in watermarks, threads are read whatever their watermarks say, but not what was read again.
-    `trusts_counts`: nor where the database knows as many messages as Slack counts.
+    `talked_at` and `created` are in Unix seconds, 0 if unknown. `reads`, keyed by the threads'
+    watermark names, makes the backfill read threads regardless of their watermarks, except for what
+    it has already read again. `trusts_counts` also skips threads for which the database has as many
+    messages as Slack counts.
     """
 
     id: str
@@ -83,13 +84,12 @@ def _seconds(value: Any) -> float:
 def next_page_pays(
     read: Sequence[Message], after: int, roots: Sequence[int], page: int = PAGE
 ) -> bool:
-    """Whether the next page of a channel's history is worth its request; `read` is newest
-    first.
+    """Whether the next page of a channel's history is worth its request; `read` is newest first.
 
-    It is worth it if `read` does not reach back to `after`, or if further pages are likely
-    to show more known threads without news than they cost requests, because each thread that
-    no page shows costs a request. The estimate uses the time that the pages so far span, and
-    their share of threads without news.
+    It is if `read` does not reach back to `after`. It is also if further pages are likely to show
+    more known threads without news than they cost requests, because each thread that no page shows
+    costs a request. The estimate uses the time that the pages so far span, and their share of
+    threads without news.
     """
     newest, oldest = position(read[0]["ts"]), position(read[-1]["ts"])
     if oldest > after:
@@ -105,10 +105,10 @@ def next_page_pays(
 
 
 def unread_threads(read: Sequence[Message], after: int, roots: Iterable[int]) -> dict[int, int]:
-    """The threads to read: the position of each root, with the position of its last reply.
+    """The threads to read: each root's position with the position of its last reply.
 
-    These are threads whose root shows a reply after `after`, and known ones whose root `read` does
-    not reach, for which `after` stands for the unknown last reply.
+    These are threads whose root shows a reply after `after`, and known threads whose root `read`
+    does not reach; `after` then replaces the unknown last reply.
     """
     oldest = position(read[-1]["ts"]) if read else after
     messages = {position(m["ts"]): m for m in read}
@@ -132,7 +132,8 @@ def oldest_of(page: Sequence[Message], before: str | None) -> str:
 
 
 def newest_of(page: Sequence[Message], after: int) -> int:
-    """The position after which the next page of a thread begins; like `oldest_of`, newest last."""
+    """The position after which a thread's next page begins; like `oldest_of`, for pages with the
+    newest last."""
     found = max((position(m["ts"]) for m in page), default=after)
     if found <= after:
         raise Unsettled("Slack has more replies but does not say where")

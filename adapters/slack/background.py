@@ -1,4 +1,4 @@
-"""Work that no acknowledgement waits for: greetings, and private replies."""
+"""Background work outside acknowledgements: greetings and private replies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ BACKGROUND_SECONDS = 30.0
 
 
 class BackgroundTasks:
-    """Tasks whose failures are logged; what they show can be asked for again."""
+    """Runs tasks and logs their failures; people can ask again for what a failed task would have
+    shown."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()

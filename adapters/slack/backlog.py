@@ -27,8 +27,7 @@ class BacklogReader:
         self._names = workspace.names
 
     async def read(self, incoming: Incoming) -> Sequence[Incoming]:
-        """The messages before `incoming`, oldest first: people's in its thread, or the posts of
-        other bots above it in its channel.
+        """The messages before `incoming`, oldest first.
 
         Raises a PlatformError.
         """
@@ -77,7 +76,7 @@ class BacklogReader:
         return events.message(message, self._me, names, workspace, kind, Address.FOLLOW_UP)
 
     def _is_quotable(self, root: Payload, incoming: Incoming) -> bool:
-        """Whether another bot or a workflow posted the thread's root message (an alert, say)."""
+        """Whether another bot or a workflow posted the thread's root message, such as an alert."""
         ours = payloads.ident(root, "user") == self._me.user or root.get("bot_id") == self._me.bot
         return (
             events.message_ts(root) == incoming.key.thread and not ours and not is_tombstone(root)

@@ -1,4 +1,4 @@
-"""Builds the bot's messages: a `markdown` block, buttons, and a plain `text` as the fallback.
+"""Builds the bot's messages: a `markdown` block, buttons, and plain `text` as the fallback.
 
 A button carries everything that its handler needs, so it works after a restart.
 """
@@ -53,7 +53,8 @@ class MessageBuilder:
         self.feedback = FeedbackButtons()
 
     def page(self, text: str, *, complete: bool, controls: Sequence[Control], turn: int) -> Json:
-        """A page of a reply, from rendered `text`; `complete` if it will not change soon."""
+        """A page of a reply, from rendered `text`; `complete` means that it will not change
+        soon."""
         limit = COMPLETE_TEXT if complete else INTERIM_TEXT
         blocks = [_markdown(text), *self.controls(controls, turn)]
         return {"text": self._mrkdwn.summarize(text, limit) or BREAK, "blocks": blocks}
@@ -111,7 +112,7 @@ def parse_button_value(value: str) -> tuple[ConversationKey | None, str]:
 
 
 def parse_menu_key(block_id: str) -> ConversationKey | None:
-    """The conversation that a menu is for, from its block's id; without a thread, the channel."""
+    """The conversation for a menu, from its block's id; without a thread, the channel."""
     return _parse_key(block_id.removeprefix(_MENU)) if block_id.startswith(_MENU) else None
 
 
@@ -159,9 +160,9 @@ def _choice(choice: Choice) -> Json:
 
 
 def _menu(menu: Menu) -> list[Json]:
-    """The block of a menu; none if its entries are too many, and the text must do.
+    """A menu's block; none if it has too many entries, and the text must suffice.
 
-    A name too long for an entry's value is left out, since the value is what is chosen.
+    A name too long for an entry's value is left out, since the value is what gets chosen.
     """
     options = [
         option

@@ -1,4 +1,5 @@
-"""The budgets of requests: Slack's limits are per app and workspace, so each has a limiter."""
+"""Rate limit budgets: Slack's limits apply per app and workspace, so each workspace has a
+limiter."""
 
 from __future__ import annotations
 
@@ -10,5 +11,5 @@ from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 
 def workspace_limiter(clock: Clock, members: Callable[[], int] = lambda: 1) -> AccountRateLimiter:
-    """The budget of one workspace, of which each of the `members` of a cluster has a share."""
+    """A workspace's limiter; each of the cluster's `members` gets a share of its limits."""
     return AccountRateLimiter(lambda scope: limit_for(scope, members()), clock, members=members)

@@ -1,4 +1,4 @@
-"""Catches up with many workspaces after events did not arrive, a few at the same time."""
+"""Catches up with many workspaces after an outage of events, a few at a time."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from bot.ports.inbox import CatchUpInbox
 log = structlog.stdlib.get_logger(__name__)
 
 CONCURRENT = 8
-"""Workspaces that are caught up with at the same time."""
+"""How many workspaces to catch up with concurrently."""
 
 SECONDS = 300.0
 """How long one workspace may take before the next one begins."""
 
 
 class CatchUps:
-    """The workspaces to catch up with. `session` raises a PlatformError if there is none, and
-    `workspaces` are those that Slack lets in.
+    """The workspaces that need catching up. `session` raises a PlatformError if there is none;
+    `workspaces` are those with a working token.
 
-    Within `alone` no other process reads or moves watermarks: see `SlackBackfill`.
+    While a process is inside `alone`, no other one reads or moves watermarks: see `SlackBackfill`.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class CatchUps:
     ) -> None:
         self._session, self._saver, self._clock = session, saver, clock
         self._workspaces, self._alone = workspaces, alone
-        # Each workspace at most once, with a time since when its events arrive.
+        # Each workspace at most once, with the time since which its events have arrived.
         self._behind: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
         self._queued: set[str] = set()
         self._has_connected, self._is_keeper = asyncio.Event(), False
@@ -55,7 +55,8 @@ class CatchUps:
         )
 
     def add(self, workspace: str) -> None:
-        """Catch up with a workspace, if this process does that; `keep` begins with all of them."""
+        """Queue a workspace if this process does the catching up; `keep` begins with all of
+        them."""
         if self._is_keeper and workspace not in self._queued:
             self._queued.add(workspace)
             self._behind.put_nowait((workspace, self._clock.time()))
@@ -66,9 +67,9 @@ class CatchUps:
         self._lost_at = self._lost_at or self._clock.monotonic()
 
     def connected(self) -> Mapping[str, int]:
-        """Events arrive for the first time or again.
+        """Catch up, because events arrive again or for the first time.
 
-        Returns the gaps that `close_gaps` closes, because nothing needs to be read.
+        Returns the gaps for `close_gaps`, which need no reading.
         """
         outage = 0.0 if self._lost_at is None else self._clock.monotonic() - self._lost_at
         self._lost_at = None
@@ -84,7 +85,7 @@ class CatchUps:
             self.add(workspace)
 
     async def keep(self) -> None:
-        """Catch up, and keep the watermarks, whenever no other process does; until cancelled."""
+        """Catch up, and save the watermarks, whenever no other process does; until cancelled."""
         await self._has_connected.wait()
         while True:
             try:
@@ -101,7 +102,7 @@ class CatchUps:
         self._add_all()
 
     async def _read_again(self, since: float, everything: bool) -> bool:
-        """Read all workspaces again; one that Slack does not let in does not keep the others."""
+        """Read all workspaces again; one that Slack refuses does not hold up the others."""
         places = asyncio.Semaphore(CONCURRENT)
 
         async def read(workspace: str) -> bool:
@@ -115,7 +116,8 @@ class CatchUps:
         return all(await asyncio.gather(*map(read, self._workspaces())))
 
     async def close_gaps(self, gaps: Mapping[str, int], sessions: Mapping[str, Session]) -> None:
-        """Let watermarks move again once Slack has redelivered the events of a short outage."""
+        """Let watermarks advance again once Slack has redelivered the events from a short
+        outage."""
         await self._clock.sleep(REDELIVERY_SECONDS)
         for workspace, gap in gaps.items():
             session = sessions.get(workspace)
@@ -125,7 +127,7 @@ class CatchUps:
         self._saver.save_soon()
 
     async def work(self) -> None:
-        """Catch up with one workspace after the other, until cancelled."""
+        """Catch up with the queued workspaces one by one, until cancelled."""
         while True:
             workspace, until = await self._behind.get()
             try:

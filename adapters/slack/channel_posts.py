@@ -1,4 +1,4 @@
-"""Remembers other bots' posts in channels for the mention that comes below them."""
+"""Remembers other bots' posts in channels, as context for a mention below them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from bot.ports.clock import Clock
 
 
 class ChannelPosts:
-    """The newest posts of a workspace's channels.
+    """The newest posts in a workspace's channels.
 
-    `read` reads the last messages of a channel before a ts.
+    `read` reads the last messages in a channel before a ts.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class ChannelPosts:
         return await self._recent.above(channel, position, mention.sent_at, read)
 
     def _seen(self, event: Payload) -> Seen[Payload] | None:
-        """A message as it counts for a mention below it.
+        """How a message counts for a mention below it.
 
-        None for replies in threads, and for what Slack reports: who joined, for example.
+        None for replies in threads, and for Slack's own notices such as who joined.
         """
         ts = events.message_ts(event)
         if not ts or events.thread_of(event) != ts or event.get("hidden"):

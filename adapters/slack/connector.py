@@ -1,4 +1,4 @@
-"""How the adapter reaches Slack: its credentials, and what belongs to the app as a whole."""
+"""How the adapter reaches Slack: its credentials, and the state of the app as a whole."""
 
 from __future__ import annotations
 

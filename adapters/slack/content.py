@@ -30,8 +30,8 @@ _NO_PREVIEW = "[no preview available]"  # the fallback of attachments that consi
 def author_text(message: Payload) -> str:
     """The text that the author wrote, in Slack's stored form.
 
-    Clients send it twice, as `text` and as `rich_text` blocks. The blocks count if `text` is
-    empty or a mere summary of them.
+    Clients send it twice, as `text` and as `rich_text` blocks. The blocks count if `text` is empty
+    or only summarizes them.
     """
     written = text(message, "text")
     blocks = block_kit.blocks_text(filter(block_kit.is_rich_text, _blocks(message)))
@@ -60,7 +60,7 @@ def bot_name(message: Payload, names: Mapping[str, str]) -> str:
 
 
 class NameRequests(Mapping[str, str]):
-    """A mapping without names that records which ids are looked up."""
+    """A mapping without names that records which ids were looked up."""
 
     def __init__(self) -> None:
         self._ids: dict[str, None] = {}
@@ -95,7 +95,8 @@ def _description(file: Payload) -> str:
 
 
 def _forwarded_file(file: Payload) -> str:
-    """A mark for the file's place in the text; its content has the same name elsewhere."""
+    """A placeholder for a file in the text; the file's content appears elsewhere under the same
+    name."""
     shown = file_name(file)
     return "\n".join(filter(None, (f"[file: {shown}]" if shown else "[file]", _description(file))))
 
@@ -207,7 +208,7 @@ def _unless_repeated(block: Payload, written: str) -> str:
 def _says_more(stored: str, than: str) -> bool:
     """Whether `stored` is more than another form of the same text.
 
-    Two forms of one text differ in a word or two: labels, list numbers, the format of a date.
+    Two forms of the same text differ by a word or two: labels, list numbers, a date format.
     """
     words, new = _new_words(stored, than)
     return new > 2 or 3 * new > words if words else bool(stored.strip()) and not than.strip()

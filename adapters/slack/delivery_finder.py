@@ -1,7 +1,7 @@
-"""Finds the installation that a delivery is for.
+"""Finds the installation for a delivery.
 
-Usually Slack names it. In a channel that several organizations share, Slack may name either side:
-then the mentioned bot counts, and otherwise the workspace that has the thread's conversation.
+Slack usually names it. In a channel that several organizations share, Slack may name either side:
+then the mentioned bot decides, and otherwise the workspace that has the thread's conversation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = structlog.stdlib.get_logger(__name__)
 MAX_THREADS = 20_000
 
 LookUp = Callable[[str, str], Awaitable[object]]
-"""Looks up a channel with the token of a workspace. Raises a PlatformError."""
+"""Looks up a channel with a workspace's token. Raises a PlatformError."""
 
 
 class DeliveryFinder:
@@ -37,9 +37,9 @@ class DeliveryFinder:
         self._homes: LRUCache[tuple[str, str], str] = LRUCache(MAX_THREADS)
 
     async def find(self, body: Payload) -> str | None:
-        """The workspace of a delivery; None if the app is not installed there.
+        """The workspace for a delivery; None if the app is not installed there.
 
-        Raises Unsettled if that cannot be found out now: Slack delivers an event again.
+        Raises Unsettled if that cannot be determined now: Slack delivers the event again.
         """
         named = routing.workspaces_in(body)
         if not any(each in self._index for each in named):
@@ -50,7 +50,7 @@ class DeliveryFinder:
         return await self._choose(body, first)
 
     async def _choose(self, body: Payload, first: str | None) -> str | None:
-        """The workspace that is meant, where Slack names `first`."""
+        """Choose the intended workspace when Slack names `first`."""
         if len(self._index) < 2 or routing.kind_of_event(body) in routing.REMOVALS:
             return first
         if author := routing.author_of_pressed(body):
@@ -64,8 +64,11 @@ class DeliveryFinder:
         return meant or await self._home_of(channel, thread) or first
 
     def _of_bot(self, user: str, first: str | None) -> str | None:
-        """The workspace of a bot. One that an organization and one of its workspaces installed may
-        have one user in both."""
+        """The workspace of a bot.
+
+        If both an organization and one of its workspaces installed the app, the two may share a bot
+        user.
+        """
         if first is not None and self._index.bot_of(first) == user:
             return first
         return self._index.workspace_of(user)
@@ -93,7 +96,7 @@ class DeliveryFinder:
         return True
 
     async def _home_of(self, channel: str, thread: str) -> str | None:
-        """The workspace that has the conversation of a thread in a shared channel."""
+        """The workspace that has a thread's conversation in a shared channel."""
         if not channel or not thread:
             return None
         home = self._homes.get((channel, thread))

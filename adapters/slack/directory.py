@@ -1,7 +1,7 @@
 """Describes people and places for policy, as Slack knows them.
 
-Invariant: nothing is allowed because Slack failed to answer. An unknown fact is an error; unknown
-user groups are marked as unknown, because a rule may not need them.
+Invariant: a failed request to Slack never allows anything. An unknown fact is an error; unknown
+user groups are only marked as unknown, because a rule may not need them.
 """
 
 from __future__ import annotations
@@ -36,15 +36,17 @@ from bot.domain.policy import (
 log = structlog.stdlib.get_logger(__name__)
 
 GROUPS_SECONDS = 1.0
-"""How long a person's facts wait for the user groups: most rules do not need them, and a decision
-waits two seconds in all."""
+"""How long a person's facts wait for the user groups.
+
+Most rules do not need the groups, and a decision waits two seconds in all.
+"""
 
 
 class SlackDirectory:
     """Implements `bot.ports.policy.Directory`.
 
-    `connected` returns the workspace with this id or raises a PlatformError; `open` yields the
-    workspaces with these ids ("" is any), and connects for `doctor` if the bot does not run.
+    `connected` returns the workspace with this id or raises a PlatformError. `open` yields the
+    workspaces with these ids ("" is any), and connects for `doctor` if the bot is not running.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class SlackDirectory:
         return PlaceFacts(key, channel_name=found.name)
 
     async def person(self, key: ConversationKey, author: Author) -> PersonFacts:
-        """See the port; a stranger whom an event showed as one costs no request."""
+        """See the port; a person whom an event already showed to be a stranger costs no request."""
         workspace = self._connected(key.workspace)
         standing, is_admin = Standing.STRANGER, False
         groups = asyncio.create_task(self._groups(workspace))
@@ -99,10 +101,10 @@ class SlackDirectory:
         return standing is Standing.STRANGER
 
     async def _standing(self, workspace: Workspace, user: str) -> tuple[Standing, bool]:
-        """A person's standing, and whether they administer the workspace.
+        """A person's role, and whether they administer the workspace.
 
-        Raises Gone only if the person is not there: Slack's other refusals, such as a missing
-        scope, say nothing about them.
+        Raises Gone only if the person does not exist there: Slack's other refusals, such as a
+        missing scope, say nothing about them.
         """
         try:
             found = await workspace.facts.people.get(user)
@@ -117,7 +119,7 @@ class SlackDirectory:
         return found.standing, found.is_admin
 
     async def _groups(self, workspace: Workspace) -> UserGroups:
-        """The user groups; incomplete if Slack does not list them soon."""
+        """The user groups; marked incomplete if Slack does not list them in time."""
         try:
             async with asyncio.timeout(GROUPS_SECONDS):
                 return await workspace.facts.groups.get(ALL_GROUPS)
@@ -126,7 +128,8 @@ class SlackDirectory:
             return UserGroups(is_complete=False)
 
     async def can_read(self, channel: ConversationKey, user: str) -> bool:
-        """See the port: full members read public channels, everyone else what they are in."""
+        """See the port. Full members can read public channels; everyone else only those they are
+        in."""
         workspace = self._connected(channel.workspace)
         if channel.workspace != workspace.me.team:
             return False
@@ -155,7 +158,7 @@ class SlackDirectory:
         return user in members.ids
 
     async def unknown(self, refs: Sequence[PlaceRef | PersonRef]) -> Sequence[str]:
-        """See the port. References to other platforms are not judged here."""
+        """See the port. Ignores references to other platforms."""
         ours = [ref for ref in refs if ref.platform in ("", PLATFORM)]
         async with self._open({ref.workspace for ref in ours}) as workspaces:
             return [ref.text for ref in ours if not await _is_known_in_any(workspaces, ref)]
@@ -180,10 +183,10 @@ class SlackDirectory:
 
 
 async def _is_known_in_any(workspaces: Sequence[Workspace], ref: PlaceRef | PersonRef) -> bool:
-    """Whether one workspace knows `ref`: what names no workspace may be about any of them.
+    """Whether any workspace knows `ref`: a reference without a workspace may mean any of them.
 
-    A workspace that does not answer hides no other one's answer. Raises the PlatformError of one
-    that does not if no other knows `ref`.
+    One workspace's failure does not hide another's answer; its PlatformError is raised only if no
+    other one knows `ref`.
     """
     failure: PlatformError | None = None
     for workspace in workspaces:
@@ -213,7 +216,7 @@ async def _is_known(workspace: Workspace, ref: PlaceRef | PersonRef) -> bool:
 
 
 def _scopes_for(ref: PlaceRef | PersonRef) -> Sequence[str]:
-    """The scopes without which a reference cannot be looked up."""
+    """The scopes needed to look a reference up."""
     if isinstance(ref, PersonRef) and ref.kind in (PersonKind.NAME, PersonKind.GROUP):
         return ("usergroups:read",)
     if isinstance(ref, PersonRef) and ref.kind is PersonKind.USER:
@@ -251,7 +254,7 @@ async def _knows_channel(workspace: Workspace, channel: str) -> bool:
 
 
 async def _channel_id(workspace: Workspace, channel: str) -> str:
-    """The id of a channel that is given by id, or by name with #; "" if there is none."""
+    """A channel's id, from the id itself or from a name with #; "" if there is no such channel."""
     if not channel.startswith("#"):
         return channel
     return await workspace.facts.channel_id(fold(channel))

@@ -1,4 +1,4 @@
-"""One app for many workspaces: what its installations, its pages and its commands share."""
+"""One app for many workspaces: what its installations, pages and commands share."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from bot.ports.installations import InstallationReader, InstallationStore
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The app's credentials, the keys of its tokens, and where the installations are.
+    """The app's credentials, the keys that encrypt its tokens, and the store of installations.
 
-    `store` is None for commands beside a running bot, which only read. `exclusively` is
+    `store` is None for commands that run beside the bot and only read. `exclusively` is
     `bot.ports.cluster.Cluster.exclusively`; the default is for a single process.
     """
 
@@ -59,7 +59,7 @@ class Distribution:
 
 
 class DistributedApp:
-    """Builds what serves the installations of one app."""
+    """Builds the parts that serve one app's installations."""
 
     def __init__(self, distribution: Distribution, clock: Clock) -> None:
         self._distribution, self._clock = distribution, clock
@@ -67,11 +67,11 @@ class DistributedApp:
 
     @property
     def apps(self) -> Mapping[str, ASGIApp]:
-        """The pages to install, by path."""
+        """The installation pages, by path."""
         return self._pages.apps
 
     def workspaces(self, make: SessionMaker) -> Workspaces:
-        """The workspaces that installed the app, and those that will. Raises CannotStart."""
+        """The workspaces that have installed the app, or will. Raises CannotStart."""
         distribution = self._distribution
         if distribution.store is None:
             raise CannotStart(install_texts.READ_ONLY)
@@ -120,7 +120,7 @@ class DistributedApp:
         )
 
     def _api_with(self, http: aiohttp.ClientSession, api_url: str | None, token: str) -> WebApi:
-        """The Web API with one token, which is not watched: doctor asks auth.test itself."""
+        """The Web API with one token, without watching it: doctor calls auth.test itself."""
         return WebApi(
             client=web_client(token, api_url, http),
             session=http,
@@ -132,7 +132,7 @@ class DistributedApp:
     async def open_workspaces(
         self, api_url: str | None, wanted: Collection[str]
     ) -> AsyncIterator[Sequence[Workspace]]:
-        """The wanted workspaces whose tokens are accepted, for a few questions of `doctor`."""
+        """The wanted workspaces whose tokens work, for a few questions by `doctor`."""
         async with AsyncExitStack() as closing:
             found: list[Workspace] = []
             every = await self._distribution.reader.list_sealed(PLATFORM)
@@ -149,5 +149,5 @@ class DistributedApp:
 
 
 async def _identify(make: SessionMaker, token: str) -> Identity:
-    """The identity that belongs to a new token. Raises a PlatformError."""
+    """Ask Slack whose token a new one is. Raises a PlatformError."""
     return handshake.read_identity(await make.api(FixedToken(token)).read("auth.test"))

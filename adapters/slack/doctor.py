@@ -27,7 +27,7 @@ REINSTALL = "then install the app into the workspace again"
 
 @dataclass(frozen=True, slots=True)
 class AppCheck:
-    """Checks the app; `app_api` has its app-level token. Nothing here raises.
+    """Checks the app; `app_api` has its app-level token. Its methods never raise.
 
     The app's commands begin with `prefix`.
     """
@@ -42,7 +42,7 @@ class AppCheck:
         return "socket" if self.by_socket else "http"
 
     async def check(self) -> Sequence[Finding]:
-        """How events arrive, and what must be compared with the manifest."""
+        """Findings about how events arrive, and what to compare with the manifest."""
         manifest = f"manifest-{self._mode}.json"
         delivery = await _socket(self.app_api) if self.by_socket else _http(self.signing_secret)
         return [delivery, _events(manifest), _commands(manifest, self.prefix)]
@@ -50,7 +50,7 @@ class AppCheck:
     async def check_token(
         self, token: str, http: aiohttp.ClientSession, api_url: str | None
     ) -> Sequence[Finding]:
-        """SLACK_BOT_TOKEN, its scopes, and the bot's channels."""
+        """Check SLACK_BOT_TOKEN, its scopes, and the bot's channels."""
         api = WebApi(
             client=web_client(token, api_url, http),
             session=http,
@@ -68,7 +68,7 @@ class AppCheck:
 
 
 def _new_app(mode: str, prefix: str) -> Finding:
-    """How to create the app, in case it does not exist yet."""
+    """Advice on creating the app, in case it does not exist yet."""
     return Finding(
         "Slack app",
         Verdict.WARNING,
@@ -124,13 +124,13 @@ def _scopes(headers: Mapping[str, str]) -> list[Finding]:
 
 
 def granted_scopes(headers: Mapping[str, str]) -> frozenset[str]:
-    """The scopes of a token, which a response's header lists; none if it does not."""
+    """A token's scopes, as listed in a response header; none without that header."""
     listed = (scope.strip() for scope in headers.get("x-oauth-scopes", "").split(","))
     return frozenset(filter(None, listed))
 
 
 def missing_scopes(granted: Collection[str]) -> Sequence[str]:
-    """The scopes that the app asks for and a token does not have."""
+    """The scopes that the app requests but a token lacks."""
     return [scope for scope in SCOPES if scope not in granted]
 
 

@@ -1,7 +1,8 @@
-"""Downloads the files of people's messages.
+"""Downloads the files in people's messages.
 
-The bot's token goes to Slack's own hosts only, over TLS; redirects are followed one by one. Without
-the right to a file Slack sends no error but its sign-in page, with status 200 or by a redirect.
+The bot's token goes only to Slack's own hosts, over TLS; redirects are followed one by one. If the
+token gives no access to a file, Slack sends its sign-in page instead of an error, with status 200
+or by a redirect.
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ DOWNLOAD_SECONDS = 60.0
 """How long one attempt may take: 20 MB at 3 Mbit/s."""
 
 RETRY_SECONDS = 5.0
-"""The pause before the next attempt, if Slack does not say another."""
+"""The pause before the next attempt, unless Slack specifies one."""
 
 SIGN_IN_SECONDS = 3.0
 """The pause before a second attempt after a sign-in page: Slack also sends it for a moment right
 after an upload (reported by mautrix-slack, which waits 5 s)."""
 
 TRANSCRIPT_PAUSES = (1.0, 2.0, 3.0)
-"""Pauses between looks for a transcript that Slack is still writing, in seconds."""
+"""Pauses between checks for a transcript that Slack is still writing, in seconds."""
 
 MAX_REDIRECTS = 5
 CHUNK = 65_536
 HOSTS = ("slack.com", "slack-files.com", "slack-gov.com")
-"""Hosts that get the token, with their subdomains: files.slack.com above all."""
+"""Hosts that receive the token, along with their subdomains; mainly files.slack.com."""
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _STATUSES: Mapping[int, Omission] = {
@@ -53,7 +54,7 @@ _STATUSES: Mapping[int, Omission] = {
     410: Omission.GONE,
     413: Omission.TOO_LARGE,
 }
-# Error codes of requests for what was deleted.
+# Error codes for deleted files and messages.
 _MISSING = frozenset({"file_deleted", "file_not_found", "message_not_found", "thread_not_found"})
 _SIGN_IN = "Slack sent its sign-in page"
 _TIMES = "-->"  # between the times of a cue
@@ -63,7 +64,7 @@ _TAG = re.compile(r"<[^<>]*>")
 def new_download_session() -> aiohttp.ClientSession:
     """A session for downloads, without cookies; the caller closes it.
 
-    It decompresses nothing, so that a small body cannot become a large one.
+    It does not decompress, so a small body cannot become a large one.
     """
     return aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
 
@@ -78,9 +79,9 @@ class SlackFiles:
         self._own = _origin(api.client.base_url or SLACK_API)
 
     async def download(self, locator: Mapping[str, str], limit: int) -> Download:
-        """The bytes of a file that `attachments.locator` describes. Raises AttachmentError.
+        """Download a file that `attachments.locator` describes. Raises AttachmentError.
 
-        For recorded speech with a complete transcript, the transcript as text/plain.
+        Returns the transcript as text/plain for recorded speech that has a complete one.
         """
         try:
             async with asyncio.timeout(self._seconds):
@@ -104,7 +105,7 @@ class SlackFiles:
         return Download(found.data, _audio(found.media_type, locator), name)
 
     async def _fetch_details(self, locator: Mapping[str, str]) -> Payload:
-        """The file's description by files.info, if the file can be used."""
+        """Fetch a file's description from files.info; raises unless the file can be used."""
         if not (id_ := locator.get("file", "")):
             raise AttachmentError(Omission.GONE, "the locator has neither address nor id")
         file = (await self._api.read_paced(FILE_DETAILS, file=id_)).mapping("file")
@@ -118,7 +119,7 @@ class SlackFiles:
 
     # ── transcripts ───────────────────────────────────────────────────────────────────────────
     async def _transcript(self, locator: Mapping[str, str], limit: int) -> str:
-        """Slack's text of recorded speech; "" if there is none soon, or it cannot be read."""
+        """Slack's transcript of recorded speech; "" if it is not ready in time, or unreadable."""
         try:
             for pause in (*TRANSCRIPT_PAUSES, None):
                 if "vtt" in locator:
@@ -181,14 +182,15 @@ class SlackFiles:
             _raise_temporary(repr(error)[:200], error)
 
     def _is_trusted(self, url: str) -> bool:
-        """Whether the token may be sent there."""
+        """Whether the token may be sent to this URL."""
         parts = urlsplit(url)
         host = parts.hostname or ""
         is_slack = any(host == known or host.endswith(f".{known}") for known in HOSTS)
         return _origin(url) == self._own or (parts.scheme == "https" and is_slack)
 
     def _redirect_target(self, url: str, response: aiohttp.ClientResponse) -> str:
-        """Where a redirect leads. Raises AttachmentError for the sign-in page and without TLS."""
+        """A redirect's target. Raises AttachmentError for the sign-in page, or for a target
+        without TLS."""
         target = urljoin(url, response.headers.get("Location", ""))
         parts = urlsplit(target)
         is_file = parts.path.startswith("/files") or parts.hostname == "slack-files.com"
@@ -262,7 +264,7 @@ def _raise_temporary(detail: str, cause: Exception | None = None) -> NoReturn:
 
 
 def translate(error: PlatformError) -> AttachmentError:
-    """The error for a request that failed: files.info, or one for a linked message."""
+    """The error for a failed request to files.info or for a linked message."""
     if isinstance(error, Throttled):
         return AttachmentError(Omission.UNREACHABLE, "429", retry_after=error.retry_after)
     if isinstance(error, Unsettled):

@@ -2,10 +2,10 @@
 
 Slack also sends message_changed for link previews, detected languages and the bot's own edits. An
 event counts as an edit if it concerns a person's message and `edited.ts` is new, or if the message
-lost a file; the store knows whether anything differs. If a deleted message has replies, Slack
-"changes" it into a tombstone.
+lost a file; the store decides whether anything differs. Slack turns a deleted message that has
+replies into a tombstone.
 
-A deleted file is a tombstone in its message. The app does not subscribe to `file_deleted`,
+A deleted file becomes a tombstone in its message. The app does not subscribe to `file_deleted`,
 which names only the file: message_changed also names the message.
 """
 
@@ -68,10 +68,10 @@ class SlackEditListener:
         return None
 
     def _is_old_news(self, incoming: Incoming, before: Payload) -> bool:
-        """Whether the message addressed no one before the edit, either.
+        """Whether the message addressed no one before the edit either.
 
-        Then it was reported when it was sent, or was sent before the bot answered such messages:
-        correcting an old message asks nothing.
+        It was then already reported when it was sent, or predates the setting to answer such
+        messages: correcting an old message asks nothing.
         """
         if incoming.address is not Address.CHANNEL:
             return False

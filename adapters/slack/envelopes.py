@@ -76,7 +76,7 @@ async def dispatch(app: AsyncApp, body: Any, headers: Mapping[str, str]) -> Bolt
 
 
 def _has_listener(body: Payload) -> bool:
-    """Whether Bolt or a listener handles `body`, and it has the fields by which Bolt routes it."""
+    """Whether Bolt or a listener handles `body`, and the fields that Bolt routes by are present."""
     match text(body, "type"):
         case "event_callback":
             return bool(text(mapping(body, "event"), "type"))

@@ -1,8 +1,8 @@
-"""Translates failures of Slack, slack_sdk and the network to `bot.domain.errors`.
+"""Translates failures in Slack, slack_sdk and the network to `bot.domain.errors`.
 
 The error codes are those that docs.slack.dev/reference/methods lists for the methods used here. An
 unlisted code becomes Refused: Slack received the request and would refuse it again. Anything that
-is no Web API response (a proxy's page, an empty body, unexpected JSON, an exception inside
+is not a Web API response (a proxy's page, an empty body, unexpected JSON, an exception inside
 slack_sdk) becomes Unsettled: Slack may have carried out the request.
 """
 
@@ -111,7 +111,7 @@ def translate_error(error: Exception, scopes: tuple[str, ...] = ()) -> PlatformE
 
 
 def parse_retry_after(retry_after: str | None) -> float:
-    """The seconds to wait, from the value of a Retry-After header."""
+    """The wait in seconds from a Retry-After header's value."""
     try:
         seconds = float(retry_after or "nan")
     except ValueError:
@@ -129,7 +129,7 @@ def status_of(error: SlackApiError) -> int | None:
 def _parts(error: SlackApiError) -> tuple[str, int, Mapping[str, str]]:
     """Slack's error code, the HTTP status, and the headers.
 
-    The error holds slack_sdk's own response, or aiohttp's if the body was no JSON.
+    The error holds slack_sdk's own response, or aiohttp's if the body was not JSON.
     """
     response: Any = error.response
     status = getattr(response, "status_code", None) or getattr(response, "status", None) or 0

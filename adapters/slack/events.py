@@ -1,11 +1,11 @@
 """Converts Slack's event payloads to `Incoming`. Pure.
 
-Nothing here raises, even if fields are missing or malformed: as much of a person's message is read
-as possible.
+Never raises, even if fields are missing or malformed, and reads as much of a person's message as
+possible.
 
 (workspace, channel, ts) identifies a message. Slack sends a mention both as `app_mention` and as
-`message`; both yield the same value, except that only `message` always has the channel's kind and
-the files.
+`message`; both yield the same value, except that only `message` always includes the channel's kind
+and the files.
 """
 
 from __future__ import annotations
@@ -34,10 +34,9 @@ KINDS = frozenset({"channel", "group", "im", "mpim"})
 class Identity:
     """The bot's ids and name in one workspace, and the workspace's host, from auth.test.
 
-    `enterprise` is the Enterprise Grid organization of the workspace; "" without one. Of an app
-    that is installed in a whole organization (`is_org`), `team` is the organization's id, too: a
-    channel may be in several of its workspaces, and the keys of its conversations must not depend
-    on who writes.
+    `enterprise` is the workspace's Enterprise Grid organization; "" without one. If the app is
+    installed in a whole organization (`is_org`), `team` is also the organization's id: a channel
+    may be in several of its workspaces, and a conversation's key must not depend on who writes.
     """
 
     team: str
@@ -78,7 +77,7 @@ def is_from_person(event: Payload, me: Identity) -> bool:
 
 
 def is_mention(event: Payload) -> bool:
-    """Whether this is the event about a mention, which the message's own event accompanies."""
+    """Whether this is the `app_mention` event, which accompanies the message's own event."""
     return text_at(event, "type") == "app_mention"
 
 
@@ -88,9 +87,9 @@ def ids_in(event: Payload, me: Identity) -> tuple[str, ...]:
 
 
 def channel_kind(event: Payload) -> str:
-    """The channel's kind in the event; "" if it has none, as in app_mention.
+    """The channel's kind from the event; "" if the event lacks it, as app_mention does.
 
-    A direct message is recognized without it: its channel's id begins with D.
+    Recognizes a direct message anyway, because its channel's id begins with D.
     """
     if ident(event, "channel").startswith("D"):
         return DIRECT
@@ -129,7 +128,7 @@ def message(
 
 
 def _forwards(event: Payload) -> bool:
-    """Whether the message shares another one, which it is about then."""
+    """Whether the message shares another one, which is then its subject."""
     return any(one.get("is_share") is True for one in payloads.items(event, "attachments"))
 
 
@@ -146,12 +145,12 @@ def thread_of(event: Payload) -> str:
 
 
 def edited_ts(message: Payload) -> str:
-    """The ts of a message's last edit; "" if it was never edited, or is a bot's message."""
+    """The ts of a message's last edit; "" if it was never edited, or a bot wrote it."""
     return "" if message.get("bot_id") else payloads.ts(mapping(message, "edited"))
 
 
 def history(data: Payload) -> list[Payload]:
-    """The messages of a page of history, except those without a valid ts."""
+    """The messages on a page of history, except those without a valid ts."""
     return [
         _without_invalid_reply(message)
         for message in payloads.items(data, "messages")
@@ -192,9 +191,9 @@ def addresses_no_one(event: Payload, me: Identity) -> bool:
 
 
 def _route(event: Payload, channel: str, thread: str, kind: str) -> dict[str, str]:
-    """The addressing data of a reply.
+    """The data that tells a reply where to go.
 
-    Native streams need the user's own team, which may be another one in Slack Connect.
+    Native streams need the user's own team, which can be another one in Slack Connect.
     """
     teams = (ident(event, key) for key in ("user_team", "source_team", "team"))
     return {

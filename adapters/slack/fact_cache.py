@@ -1,8 +1,9 @@
-"""Caches facts that decide what people may do, so none is older than `seconds` or used after an
-event said that it changed.
+"""Caches the facts that decide what people may do; none is older than `seconds` or survives an
+event that it changed.
 
 Unlike in `LookupCache`, a failed lookup raises: an unknown fact must not look like a known one.
-Callers that ask for one fact at the same time share a request, which continues without them.
+Callers that ask for the same fact concurrently share a request, which continues even if they give
+up.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ FRESH_SECONDS = 60.0
 """How old a fact may be, in seconds: see `bot.ports.policy.Directory`."""
 
 MISSING_SCOPE = "missing_scope"
-"""Remembered like a fact: the scope is missing until the app is installed again, and each attempt
-would count against the rate limit."""
+"""An error that is cached like a fact: the scope stays missing until the app is installed again,
+and each attempt would count against the rate limit."""
 
 
 class FactCache(Generic[K, V]):
@@ -46,7 +47,7 @@ class FactCache(Generic[K, V]):
         self._tasks: set[asyncio.Task[V]] = set()  # also those whose answers no longer count
 
     async def get(self, id_: K) -> V:
-        """The fact. Raises a PlatformError: Unsettled if the workspace is closed before."""
+        """Return the fact. Raises a PlatformError: Unsettled if the workspace closes first."""
         if (found := self._known.get(id_)) is not None:
             return found
         if id_ in self._unscoped:
@@ -58,12 +59,12 @@ class FactCache(Generic[K, V]):
         return await result_of(self._in_flight[id_])
 
     def forget(self, id_: K) -> None:
-        """Look the fact up again; an answer that is on its way may be from before the change."""
+        """Look the fact up again; a response already under way may predate the change."""
         self._known.pop(id_, None)
         self._in_flight.pop(id_, None)
 
     def forget_where(self, is_changed: Callable[[K, V], bool]) -> None:
-        """Look up again the facts for which `is_changed(id, fact)`, and those on their way."""
+        """Look up again all facts for which `is_changed(id, fact)`, and those being looked up."""
         for id_ in [id_ for id_, fact in self._known.items() if is_changed(id_, fact)]:
             self._known.pop(id_, None)
         self._in_flight.clear()

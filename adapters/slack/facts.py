@@ -1,6 +1,6 @@
 """Facts about people, groups and channels from Slack, at most a minute old.
 
-Events about renamed channels, changed user groups and memberships end a fact's life immediately.
+Events about renamed channels, changed user groups and memberships expire a fact immediately.
 """
 
 from __future__ import annotations
@@ -26,22 +26,23 @@ from bot.ports.clock import Clock
 
 MAX_PEOPLE, MAX_CHANNELS = 10_000, 10_000
 MAX_MEMBER_LISTS = 100
-"""Channels whose members are known, up to a megabyte each."""
+"""How many channels' member lists to cache, up to a megabyte each."""
 
 MAX_HOMES = 20_000
-"""People whose workspace is known; a person's id never moves to another workspace."""
+"""How many people's home workspaces to remember; a person's id never moves to another workspace."""
 
 MAX_MEMBERS, MAX_PAGES = 1_000, 10
-"""Members that one request lists, and the number of requests: in a larger channel, membership may
-stay unproven."""
+"""How many members one request lists, and the most requests: in a larger channel, membership may
+stay unknown."""
 
 CHANNELS_A_PAGE, MAX_CHANNEL_PAGES = 1_000, 30
 NAME_SECONDS = 120.0
-"""How long the search for a channel's name may take: conversations.list is Tier 2."""
+"""How long searching for a channel by name may take: conversations.list is Tier 2."""
 
 ALL_GROUPS = ""
 NO_GROUPS = frozenset({"plan_upgrade_required", "paid_teams_only"})
-"""Errors of workspaces whose plan has no user groups: https://docs.slack.dev/reference/methods/usergroups.list"""
+"""Errors from workspaces whose plan has no user groups:
+https://docs.slack.dev/reference/methods/usergroups.list"""
 
 ABSENT = frozenset({"user_not_found", "user_not_visible", "users_not_found"})
 NO_CHANNEL = frozenset({"channel_not_found", "method_not_supported_for_channel_type"})
@@ -49,7 +50,7 @@ NO_CHANNEL = frozenset({"channel_not_found", "method_not_supported_for_channel_t
 
 @dataclass(frozen=True, slots=True)
 class ChannelFacts:
-    """A channel's kind in the words of `channel_type`, and its name; "" if unknown."""
+    """A channel's kind, as in `channel_type`, and its name; "" if unknown."""
 
     kind: str
     name: str
@@ -64,7 +65,7 @@ class Members:
 
 
 class WorkspaceFacts:
-    """The facts of one workspace. Lookups raise a PlatformError."""
+    """One workspace's facts. Lookups raise a PlatformError."""
 
     def __init__(self, *, me: Identity, api: WebApi, clock: Clock) -> None:
         self._me, self._api, self._teams = me, api, OrganizationTeams(me=me, api=api, clock=clock)
@@ -88,32 +89,32 @@ class WorkspaceFacts:
         return self._teams
 
     async def channel_id(self, name: str) -> str:
-        """The id of the channel with a folded name; "" if there is none that the bot can see."""
+        """The id of the channel with a folded name; "" if the bot can see no such channel."""
         return await self._ids.get(name)
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
     def note_home(self, user: str, home: str) -> None:
-        """An event named the workspace of a person."""
+        """Record a person's home workspace, which an event named."""
         if user and home:
             self._homes[user] = home
 
     def is_stranger(self, user: str) -> bool | None:
-        """Whether the person is known to be of another organization; None if that is unknown."""
+        """Whether the person is known to belong to another organization; None if unknown."""
         return people.is_elsewhere(self._homes.get(user, ""), self._me)
 
     def channel_renamed(self, channel: str, name: str) -> None:
-        """A channel has another name now."""
+        """Record a channel's new name."""
         self.channels.forget(channel)
         self._ids.forget_where(lambda known, id_: id_ == channel or known == fold(name))
 
     def membership_changed(self, channel: str) -> None:
-        """A person joined or left a channel, or it was archived."""
+        """Forget a channel's members: a person joined or left, or it was archived."""
         self.members.forget(channel)
         self.channels.forget(channel)
         self._ids.forget_where(lambda _name, id_: id_ in (channel, ""))
 
     def groups_changed(self) -> None:
-        """A user group or its members changed."""
+        """Forget the user groups: one of them or its members changed."""
         self.groups.forget(ALL_GROUPS)
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
@@ -162,7 +163,7 @@ class WorkspaceFacts:
         return Members(frozenset(found), is_complete=False)
 
     async def _find_channel(self, name: str) -> str:
-        """Look among the bot's channels, then among all public ones."""
+        """Search the bot's channels, then all public ones."""
         for method in ("users.conversations", "conversations.list"):
             for team in await self._teams.arguments():
                 if found := await self._find_listed(method, name, team):
@@ -189,7 +190,7 @@ class WorkspaceFacts:
 
 
 def kind_of(channel: Payload) -> str:
-    """A channel's kind, in the words of `channel_type`; "" if `channel` does not reveal it.
+    """A channel's kind, as in `channel_type`; "" if `channel` does not reveal it.
 
     A channel counts as public only if Slack says so, because everyone may read public
     conversations.
@@ -209,6 +210,6 @@ def name_of(channel: Payload) -> str:
 
 
 def renamed_channel(event: Payload) -> tuple[str, str]:
-    """The id and the new name in `channel_rename` or `group_rename`."""
+    """The id and new name from `channel_rename` or `group_rename`."""
     channel = mapping(event, "channel")
     return ident(channel, "id"), payloads.text(channel, "name")

@@ -26,14 +26,14 @@ T = TypeVar("T")
 VOTE = "threadline_vote"  # the element's action_id
 CALLBACK = "threadline_comment"  # the modal's callback_id
 COMMENT_BLOCK, _INPUT = "comment", "text"
-# The codes with which Slack refuses a block type that it does not know, or not in this place.
+# Slack's error codes for an unknown block type, or one not allowed in this place.
 _BLOCKS = frozenset({"invalid_arguments", "invalid_blocks", "invalid_blocks_format"})
 
 
 class FeedbackButtons:
-    """Whether the workspace takes the element: it is left out once Slack has refused it.
+    """Builds the element, unless the workspace has refused it.
 
-    That is remembered until the next start; a reply must not pay for it twice.
+    A refusal is remembered until the next start, so that no other reply loses time to it.
     """
 
     def __init__(self) -> None:
@@ -52,9 +52,10 @@ class FeedbackButtons:
         return [{"type": "context_actions", "elements": [element]}]
 
     async def send(self, controls: Sequence[Control], send: Callable[[], Awaitable[T]]) -> T:
-        """`send()`, which builds its blocks itself; again without the element if it is refused.
+        """Call `send()`, which builds the blocks itself; once more without the element if Slack
+        refuses it.
 
-        If Slack refuses the message without it, too, its text is the reason, and Refused is raised.
+        If Slack refuses the second attempt too, the text is the cause, and Refused is raised.
         """
         try:
             return await send()
@@ -81,7 +82,10 @@ def _button(label: str, vote: Vote, turn: int) -> dict[str, Any]:
 
 # ── the modal ─────────────────────────────────────────────────────────────────────────────────
 def comment_view(key: ConversationKey, turn: int) -> dict[str, Any]:
-    """The modal that asks for a comment; its metadata says on what, so it outlives a restart."""
+    """The modal that asks for a comment.
+
+    Its metadata identifies the reply, so it works after a restart.
+    """
     element = {
         "type": "plain_text_input",
         "action_id": _INPUT,
@@ -108,7 +112,7 @@ def comment_view(key: ConversationKey, turn: int) -> dict[str, Any]:
 
 
 def parse_comment(body: Payload) -> tuple[ConversationKey, int, str, str] | None:
-    """The conversation, turn, person and text of a submitted modal; None if it is not ours."""
+    """The conversation, turn, person and text from a submitted modal; None if it is not ours."""
     view, user = mapping(body, "view"), ident(mapping(body, "user"), "id")
     if text(view, "callback_id") != CALLBACK or not user:
         return None

@@ -1,9 +1,9 @@
-"""Uploads the files of one reply to its Slack thread, finds them again and deletes them.
+"""Uploads one reply's files to its Slack thread, finds them again and deletes them.
 
-Slack shares a file some time after files.completeUploadExternal, without returning the
-message's ts and without metadata. So the file's name carries the identity (turn, page) and a
-digest, and the thread is read until the message appears. A file is completed once: after a
-lost response, the bot looks for the file before it uploads it again.
+Slack shares a file some time after files.completeUploadExternal, without returning the message's ts
+and without metadata. The file's name therefore carries the identity (turn, page) and a digest, and
+the bot reads the thread until the message appears. A file is completed only once: after a lost
+response, the bot looks for the file before uploading it again.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ MAX_WAIT = 10.0
 """Code is sent as text if Slack accepts files only after this many seconds."""
 
 SCOPES = (UPLOADS, COMPLETIONS)
-"""The rate limits that sharing a file uses."""
+"""The rate limits that apply to sharing a file."""
 
 ALL_CHANNELS = ""
-"""In `channels_without_files`, stands for all channels: Slack currently accepts no files."""
+"""In `channels_without_files`, stands for every channel: Slack currently accepts no files."""
 
 SEARCH_PAUSES = Backoff(first=0.2, longest=2.0)
 """Pauses between reads of the thread."""
 
 DIGITS = 8
-"""Hexadecimal digits of the digest: enough to tell the versions of one page apart."""
+"""Hexadecimal digits of the digest: enough to distinguish the versions of one page."""
 
 _NAME = re.compile(rf"\A.*-(?P<turn>\d+)-(?P<page>\d+)-[0-9a-f]{{{DIGITS}}}\.[^.]+")
 
@@ -82,7 +82,7 @@ def read_identity(message: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def match_known_files(shown: Shown, frame: Frame, turn: int, render: Callable[[str], str]) -> Shown:
-    """`shown`, in which each page whose file has the right content is marked as up to date."""
+    """Mark each page in `shown` as up to date if its file has the right content."""
     pages = (_match_file(page, frame, turn, render) for page in shown.pages)
     return replace(shown, pages=tuple(pages))
 
@@ -101,8 +101,8 @@ def _match_file(
 class ReplyFiles:
     """The files of one turn's reply in `thread`.
 
-    `channels_without_files` is shared by all turns: it has the channels in which Slack refused a
-    file, for some minutes.
+    All turns share `channels_without_files`: the channels in which Slack refused a file a few
+    minutes ago.
     """
 
     def __init__(
@@ -126,17 +126,18 @@ class ReplyFiles:
 
     @property
     def accepted(self) -> bool:
-        """Whether Slack has not refused a file in this channel in the last minutes."""
+        """Whether Slack has not refused a file in this channel in the last few minutes."""
         channels = self._channels_without_files
         return self._thread.channel not in channels and ALL_CHANNELS not in channels
 
     def mark_maybe_shared(self, page: int) -> None:
-        """Look for this page's file before uploading it: an earlier attempt may have shared it."""
+        """Search for this page's file before uploading it: an earlier attempt may have shared
+        it."""
         if page not in self._not_completed:
             self._maybe_shared.add(page)
 
     def register(self, message: Mapping[str, Any]) -> File | None:
-        """The file in a message, known by its name alone; its id is kept for `delete`."""
+        """Return the file in a message, recognized by its name; remembers its id for `delete`."""
         file = shared_file(message)
         if file is None:
             return None
@@ -146,8 +147,8 @@ class ReplyFiles:
     async def share(self, request: Request, comment: str) -> str:
         """Share the request's file with `comment` above it; returns the message's ts.
 
-        Raises FilesRefused if Slack refuses the file or repeatedly fails to take it, and otherwise
-        what `Surface.perform` raises.
+        Raises FilesRefused if Slack refuses the file or repeatedly fails to accept it, and
+        otherwise the errors of `Surface.perform`.
         """
         if not self.accepted and request.page not in self._maybe_shared:
             raise FilesRefused("Slack accepts no files here at the moment")
@@ -190,7 +191,7 @@ class ReplyFiles:
 
     @asynccontextmanager
     async def delete_after(self, ts: str) -> AsyncIterator[None]:
-        """Enclose the deletion of a message; then delete its file, as `delete` does."""
+        """Wrap the deletion of a message, then delete its file as `delete` does."""
         file_id = self._ids.get(ts)
         if file_id is None:
             yield
@@ -200,7 +201,7 @@ class ReplyFiles:
             self._ids.pop(ts, None)
 
     async def delete(self, ts: str) -> None:
-        """Delete the file of a removed message, which would stay in the workspace."""
+        """Delete a removed message's file, which would otherwise stay in the workspace."""
         file_id = self._ids.pop(ts, None)
         if file_id is not None:
             await self._removals.remove_file(file_id)
@@ -236,7 +237,7 @@ class ReplyFiles:
     async def _find(self, name: str, page: int, seconds: float) -> str | None:
         """The ts of the message with the file `name`, if it appears within `seconds`.
 
-        Deletes files left by an earlier version of this page. Raises Gone without the thread.
+        Deletes files left by an earlier version of this page. Raises Gone if the thread is gone.
         """
         until = self._clock.monotonic() + seconds
         for pause in SEARCH_PAUSES:
@@ -261,7 +262,8 @@ class ReplyFiles:
 
 
 def _as_files_refused(error: Gone | Refused) -> Gone | Refused:
-    """A refusal of the file as FilesRefused; an error about the channel unchanged."""
+    """Convert a refusal of the file to FilesRefused; return an error about the channel
+    unchanged."""
     if isinstance(error, Gone) and error.code != "missing_scope":
         return error
     return FilesRefused(str(error), code=error.code)

@@ -1,6 +1,6 @@
-"""Requests before events are served: the bot's identity and the address for Socket Mode.
+"""Requests made before events are served: the bot's identity and the Socket Mode address.
 
-A token that Slack refuses twice ends the start with a sentence that says what to do. All other
+If Slack refuses a token twice, the bot does not start, and a sentence says what to do. All other
 failures (no connection, rate limits, invalid responses) are retried with growing pauses, since a
 bot may start before its network is up.
 """
@@ -85,7 +85,7 @@ async def fetch_identity(api: WebApi, token: str, clock: Clock) -> Identity:
 
 
 def read_identity(response: Response) -> Identity:
-    """The identity in a response of auth.test. Raises Unsettled."""
+    """Read the identity from an auth.test response. Raises Unsettled."""
     return Identity(
         team=response.text("team_id"),
         user=response.text("user_id"),

@@ -1,7 +1,7 @@
-"""Reads the history of a Slack workspace: its channels, and the threads that have news.
+"""Reads a Slack workspace's history: its channels, and the threads with new messages.
 
-Slack does not report which channels have news, so each is read once; in a channel, the root
-of each thread names the thread's last reply.
+Slack does not report which channels have new messages, so each is read once; in a channel, the root
+of each thread gives the thread's last reply.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ NAMES_SECONDS = 5.0
 
 
 class SlackHistory:
-    """Implements HistoryReader for a workspace. `members` are the processes that are alive."""
+    """Implements HistoryReader for a workspace. `members` are the live processes."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class SlackHistory:
         self.newest = 0  # microseconds; nothing newer is read. 0 before the first reads
 
     def read_until(self, now: float) -> None:
-        """Reads begin `now` (Unix seconds): nothing newer is read."""
+        """Limit reads to messages up to `now` (Unix seconds), when they begin."""
         self.newest = int(now * 1_000_000)
 
     async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
@@ -81,7 +81,8 @@ class SlackHistory:
         return History(self._ref(plan.id), plan.rank, read_after)
 
     async def plan(self, conversations: Sequence[Conversation]) -> Sequence[ChannelPlan]:
-        """All channels that the bot is in; if it may not list them, those with a conversation."""
+        """Plan to read all the bot's channels; if it may not list them, those with a
+        conversation."""
         conversations = [each for each in conversations if each.key.workspace == self.workspace]
         try:
             channels = await self._list_channels()
@@ -93,7 +94,7 @@ class SlackHistory:
         return plan_channels(channels, conversations, self._clock.time() - KNOWN_SECONDS)
 
     async def thread_reads(self) -> Mapping[str, ThreadRead]:
-        """The threads that were read again, by their names in watermarks.
+        """The progress of repeated thread reads, by the threads' names in watermarks.
 
         Raises StoreUnavailable.
         """
@@ -128,7 +129,7 @@ class SlackHistory:
     async def _read_channel(
         self, plan: ChannelPlan, pages: ChannelPages, after: int
     ) -> HistoryPage:
-        """The next page of a channel, the newest first; the last one returns all messages."""
+        """The next page of a channel, newest first; the last one returns all messages."""
         await self._pace.wait()
         answer = await self._slack.api.read_paced(
             "conversations.history",
@@ -152,7 +153,8 @@ class SlackHistory:
         return HistoryPage(messages=messages, reached=reached, threads=threads)
 
     async def _complete_threads(self, plan: ChannelPlan, read: Sequence[Message]) -> Set[int]:
-        """The roots of threads of which the database knows each message, by their number."""
+        """The roots of threads for which the database has every message, judging by their
+        number."""
         if not plan.trusts_counts:
             return frozenset()
         known = await self._inbox.count_known_replies(self._slack.key(plan.id))
@@ -166,7 +168,7 @@ class SlackHistory:
         until: int,
         complete: Set[int],
     ) -> list[History]:
-        """The threads with news: least recently read first, then by latest reply.
+        """The threads with new messages: least recently read first, then by latest reply.
 
         In another order, a bot that keeps dying would never reach some of them.
         """
@@ -188,7 +190,7 @@ class SlackHistory:
         return histories
 
     def _reached(self, plan: ChannelPlan, thread: ChannelRef, begin: int) -> int:
-        """Up to where everything in a thread behind `begin` has been read."""
+        """The position up to which everything in a thread after `begin` has been read."""
         if plan.reads is None:
             return self._tracker.position_of(thread)
         known = plan.reads.get(thread.channel)
@@ -197,7 +199,7 @@ class SlackHistory:
     async def _record_read(
         self, thread: ChannelRef, plan: ChannelPlan, begin: int, reached: int
     ) -> None:
-        """A thread was read again from `begin` on, or from where an earlier read had ended."""
+        """Record that a thread was read again from `begin`, or from where an earlier read ended."""
         known = (plan.reads or {}).get(thread.channel)
         since = min(begin, known.since) if known is not None and known.reached >= begin else begin
         if reached >= since:
@@ -207,7 +209,7 @@ class SlackHistory:
     async def _read_thread(
         self, plan: ChannelPlan, root: str, until: int, cursor: str | None, after: int
     ) -> HistoryPage:
-        """The next page of a thread, the oldest first; Slack sends the root with each."""
+        """The next page of a thread, oldest first; Slack includes the root with every page."""
         answer = await self._slack.api.read_paced(
             "conversations.replies",
             priority=Priority.BACKGROUND,
@@ -245,7 +247,8 @@ class SlackHistory:
         return translated
 
     def _scope(self, method: str) -> str:
-        """Of several processes, the one that catches up has a part of the limit for itself."""
+        """The rate limit scope: of several processes, the one that catches up has a separate
+        part of the limit."""
         return f"{CATCHING_UP}{method}" if self._members() > 1 else method
 
     def _ref(self, channel: str) -> ChannelRef:
@@ -254,9 +257,9 @@ class SlackHistory:
 
 @dataclass(frozen=True, slots=True)
 class RepeatedReads:
-    """Implements HistoryReader: reads threads again that were read.
+    """Implements HistoryReader for threads that were already read.
 
-    Not `everything`: threads of which the database knows as many messages as Slack are skipped.
+    Without `everything`, skips threads for which the database has as many messages as Slack.
     """
 
     history: SlackHistory

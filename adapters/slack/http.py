@@ -62,7 +62,7 @@ class HttpEvents:
         return to_starlette_response(await dispatch(self.app, payload, headers))
 
     def _is_signed(self, body: bytes, request: Request) -> bool:
-        """Whether Slack signed the request within the last five minutes."""
+        """Whether Slack signed the request in the last five minutes."""
         timestamp = request.headers.get("x-slack-request-timestamp", "")
         signature = request.headers.get("x-slack-signature", "")
         if not (timestamp.isascii() and timestamp.isdigit() and signature.isascii()):
@@ -76,7 +76,8 @@ class HttpEvents:
 
 
 async def _read_body(request: Request) -> bytes | None:
-    """The body; None if it is too long, without reading it if its Content-Length says so."""
+    """Read the body; None if it is too long, without reading it if its Content-Length already
+    says so."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and len(length) <= MAX_DIGITS and int(length) > MAX_BYTES:
         return None

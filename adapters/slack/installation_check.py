@@ -1,4 +1,4 @@
-"""The part of `doctor` about installations: one line for each, with a real call."""
+"""The installation checks for `doctor`: one line for each, with a real call."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def check_installations(
     teams: Sequence[str],
     now: float,
 ) -> Sequence[Finding]:
-    """A finding for each installation, and one for who may install the app.
+    """A finding for each installation, and one about who may install the app.
 
     `now` is in Unix seconds.
     """

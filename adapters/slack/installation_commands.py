@@ -1,4 +1,4 @@
-"""What the operator's commands do with installations, also while the bot runs."""
+"""The operator's commands for installations, which also work while the bot runs."""
 
 from __future__ import annotations
 

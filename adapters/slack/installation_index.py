@@ -1,6 +1,6 @@
-"""Where the app is installed, in memory: about 1 kB for each installation, and no token.
+"""An in-memory index of installations: about 1 kB each, and no tokens.
 
-Invariant: a workspace counts as not installed only after the database said so, and then for
+Invariant: a workspace counts as not installed only after the database has said so, and then for
 ABSENT_SECONDS.
 """
 
@@ -21,18 +21,20 @@ from bot.domain.errors import StoreUnavailable, Unsettled
 from bot.domain.installations import Installation
 
 ABSENT_SECONDS = 5.0
-"""How long a workspace counts as not installed without a look into the database."""
+"""How long a workspace counts as not installed before the database is asked again."""
 
 MAX_ABSENT = 10_000
 
 FIND_SECONDS = 1.0
-"""How long a delivery waits for one fact; Slack expects an acknowledgement within 3 s."""
+"""How long a delivery waits for one lookup; Slack expects an acknowledgement within 3 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a read of the index found. `replaced` have another token; `accepted` are new, or Slack
-    accepts their token again."""
+    """What changed in the index since it was last read.
+
+    `replaced` have another token; `accepted` are new, or Slack accepts their token again.
+    """
 
     removed: Sequence[str]
     replaced: Sequence[str]
@@ -53,13 +55,15 @@ class InstallationIndex:
 
     # ── reading the database ──────────────────────────────────────────────────────────────────
     async def load(self) -> None:
-        """Read the index for the first time, however long the database fails. Raises CannotStart:
-        see `Vault.unlock`."""
+        """Read the index for the first time, retrying for as long as the database fails. Raises
+        CannotStart: see `Vault.unlock`."""
         self._update(await retry_while_unavailable(self._vault.unlock, self._clock.sleep))
 
     async def refresh(self) -> None:
-        """Read the index, not together with a read that began earlier; callers at the same time
-        share the next one. Raises StoreUnavailable or Unsettled."""
+        """Read the index; concurrent callers share the next read.
+
+        Never joins a read that has already begun. Raises StoreUnavailable or Unsettled.
+        """
         if self._reading is not None and not self._reading.done():
             await asyncio.wait({self._reading})
         if self._reading is None or self._reading.done():
@@ -68,8 +72,10 @@ class InstallationIndex:
         await result_of(self._reading)
 
     async def look_for(self, named: Collection[str]) -> None:
-        """Read the index, and note which of these workspaces are in none. Raises Unsettled if the
-        database does not answer soon: nothing is known then."""
+        """Read the index, and note which of these workspaces are not in it.
+
+        Raises Unsettled if the database does not answer in time: nothing is known then.
+        """
         try:
             async with asyncio.timeout(FIND_SECONDS):
                 await self.refresh()
@@ -107,7 +113,7 @@ class InstallationIndex:
 
     @property
     def names(self) -> Sequence[str]:
-        """The workspaces with the app."""
+        """The workspaces with an installation."""
         return tuple(self._known)
 
     def get(self, workspace: str) -> Installation | None:
@@ -115,20 +121,20 @@ class InstallationIndex:
         return self._known.get(workspace)
 
     def bot_of(self, workspace: str) -> str:
-        """The bot's user there; "" if that is unknown."""
+        """The bot's user in a workspace; "" if unknown."""
         known = self._known.get(workspace)
         return known.details.get("bot_user", "") if known is not None else ""
 
     def workspace_of(self, bot_user: str) -> str | None:
-        """The workspace where the app has this user."""
+        """The workspace in which the app has this bot user."""
         return self._bots.get(bot_user)
 
     def is_absent(self, workspace: str) -> bool:
-        """Whether the database said a moment ago that the app is not installed there."""
+        """Whether the database recently said that the app is not installed there."""
         return workspace in self._absent
 
     def remove(self, workspace: str) -> None:
-        """The installation was deleted."""
+        """Remove a deleted installation."""
         self._known.pop(workspace, None)
         self._index_bots()
 
@@ -148,12 +154,12 @@ def _compare(before: dict[str, Installation], now: dict[str, Installation]) -> C
 
 
 def _compact(installation: Installation) -> Installation:
-    """The installation as the index keeps it, without what only commands show."""
+    """The installation as kept in the index, without details that only commands show."""
     known = installation.details
     return replace(installation, details={name: known[name] for name in IDENTITY if name in known})
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:
-    """Its callers may have stopped waiting."""
+    """Retrieve the task's error, because its callers may have stopped waiting."""
     if not task.cancelled():
         task.exception()

@@ -1,6 +1,6 @@
-"""Installations in Slack workspaces: what is stored of one, and how its tokens are encrypted.
+"""Installations in Slack workspaces: what is stored about each, and how its tokens are encrypted.
 
-Invariant: tokens are in memory and, encrypted, in the database; nowhere else.
+Invariant: tokens exist only in memory and, encrypted, in the database.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TOKEN, _REFRESH_TOKEN = "token", "refresh_token"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The tokens of an installation. `expires_at` is in Unix seconds, None for never."""
+    """An installation's tokens. `expires_at` is in Unix seconds, None for never."""
 
     token: str = field(repr=False)
     refresh_token: str = field(default="", repr=False)
@@ -44,12 +44,12 @@ class StoredInstallation:
 
 
 def workspace_key(enterprise: str | None, team: str | None, *, is_org: bool | None) -> str:
-    """The workspace in the keys of an installation's conversations; "" if the ids are missing."""
+    """The workspace in an installation's conversation keys; "" if the ids are missing."""
     return (enterprise if is_org else team) or ""
 
 
 def identity_of(installation: Installation) -> Identity:
-    """The bot's identity there."""
+    """The bot's identity in this installation."""
     known = installation.details
     return Identity(
         team=installation.workspace,
@@ -68,12 +68,12 @@ def is_org_wide(installation: Installation) -> bool:
 
 
 def scopes_of(installation: Installation) -> Sequence[str]:
-    """The scopes that people granted."""
+    """The scopes that people granted to the installation."""
     return tuple(filter(None, installation.details.get("scopes", "").split(",")))
 
 
 def from_sdk(granted: SdkInstallation, me: Identity) -> StoredInstallation:
-    """What the OAuth flow was granted, with the identity that auth.test tells."""
+    """The installation granted by the OAuth flow, with the identity from auth.test."""
     is_org = bool(granted.is_enterprise_install)
     workspace = workspace_key(granted.enterprise_id, granted.team_id, is_org=is_org)
     details = {
@@ -102,7 +102,7 @@ def from_sdk(granted: SdkInstallation, me: Identity) -> StoredInstallation:
 
 
 def to_bot(stored: StoredInstallation) -> Bot:
-    """slack_sdk's value of an installation."""
+    """Convert an installation to slack_sdk's type."""
     installation, known = stored.installation, stored.installation.details
     expires_at = stored.credentials.expires_at
     is_org = is_org_wide(installation)
@@ -124,7 +124,7 @@ def to_bot(stored: StoredInstallation) -> Bot:
 
 
 def renewed(stored: StoredInstallation, bot: Bot) -> StoredInstallation:
-    """The installation with the tokens of `bot`."""
+    """The installation with the tokens from `bot`."""
     expires_at = bot.bot_token_expires_at
     return StoredInstallation(
         replace(stored.installation, expires_at=expires_at),
@@ -138,7 +138,7 @@ def renewed(stored: StoredInstallation, bot: Bot) -> StoredInstallation:
 
 
 def seal(box: SecretBox, stored: StoredInstallation) -> str:
-    """The encrypted credentials."""
+    """Encrypt the credentials."""
     secrets = {
         _TOKEN: stored.credentials.token,
         _REFRESH_TOKEN: stored.credentials.refresh_token,
@@ -147,7 +147,7 @@ def seal(box: SecretBox, stored: StoredInstallation) -> str:
 
 
 def unseal(box: SecretBox, sealed: SealedInstallation) -> StoredInstallation:
-    """The installation with its credentials. Raises WrongKey."""
+    """Decrypt an installation's credentials. Raises WrongKey."""
     installation = sealed.installation
     secrets: Mapping[str, str] = box.open(_place(installation), sealed.sealed)
     credentials = Credentials(

@@ -36,7 +36,7 @@ ACK_SECONDS = 2.0
 
 
 class InteractionListeners:
-    """The listeners of one workspace, where the app has the command `prefix`."""
+    """One workspace's listeners; the app's commands begin with `prefix`."""
 
     def __init__(
         self,
@@ -71,9 +71,9 @@ class InteractionListeners:
         return await self._run_and_show(parse_button(body), ack)
 
     async def on_modal(self, body: Payload, ack: AsyncAck) -> BoltResponse:
-        """Store a submitted comment. An empty acknowledgement closes the modal: that is the reply.
+        """Store a submitted comment. An empty acknowledgement closes the modal, which is the reply.
 
-        Slack shows an error in the modal, so that the comment is not lost.
+        On failure, Slack shows an error in the modal, so that the comment is not lost.
         """
         reply = await self._interactions.comment(body)
         if reply is None or reply.text == feedback_texts.COMMENT_STORED:
@@ -100,7 +100,7 @@ class InteractionListeners:
         await self._show(interaction, await task)
 
     async def _show(self, interaction: Interaction, reply: CommandReply) -> None:
-        """Show a private reply: instead of the message with the choices, or in the thread."""
+        """Show a private reply: in place of the message with the choices, or in the thread."""
         if not reply.text or await self._ask_comment(interaction, reply):
             return
         api, body = self._workspace.api, self._builder.command_reply(reply)
@@ -119,9 +119,9 @@ class InteractionListeners:
             await api.respond(url, replace_original=False, **body)
 
     async def _ask_comment(self, interaction: Interaction, reply: CommandReply) -> bool:
-        """Open the modal for a comment, in place of the reply's text; False if that fails.
+        """Open the modal for a comment instead of showing the reply's text; False if that fails.
 
-        A trigger expires after 3 s, so a slow database costs the modal and not the vote.
+        A trigger expires after 3 s, so a slow database costs the modal but not the vote.
         """
         if reply.comment_on is None or not interaction.trigger_id:
             return False

@@ -55,8 +55,8 @@ class Interaction:
     """One use of a command by a person.
 
     `message` is the ts of the message with the shortcut or button, and `thread` the ts of its
-    thread, which already has replies if `in_thread` (Slack shows no private messages in a thread
-    without). `key` is the conversation, if the button names one.
+    thread. `in_thread` says that the thread already has replies, without which Slack shows no
+    private messages there. `key` is the conversation, if the button names one.
     """
 
     name: str
@@ -189,10 +189,10 @@ class SlackInteractionHandler:
         return await self._send_command(interaction, key)
 
     async def comment(self, body: Payload) -> CommandReply | None:
-        """Store the comment of a submitted modal; None if it is another app's.
+        """Store the comment from a submitted modal; None if it is another app's.
 
-        The modal was opened for a person who saw the reply, and Slack returns its metadata as it
-        was; the core stores a comment only beside this person's own vote.
+        The modal was opened for a person who saw the reply, and Slack returns its metadata
+        unchanged; the core stores a comment only alongside this person's own vote.
         """
         found = parse_comment(body)
         if found is None:
@@ -209,7 +209,7 @@ class SlackInteractionHandler:
             return CommandReply(texts.STORE_DOWN)
 
     async def conversation(self, interaction: Interaction) -> ConversationKey:
-        """The conversation of the message whose button was pressed."""
+        """The conversation to which the pressed button's message belongs."""
         return interaction.key or await self._find_conversation(interaction)
 
     async def _find_conversation(self, interaction: Interaction) -> ConversationKey:
@@ -221,7 +221,7 @@ class SlackInteractionHandler:
     async def _run_in_channel(self, interaction: Interaction) -> CommandReply:
         """Offer the channel's threads, since Slack allows no slash commands in threads.
 
-        Help, lists of what can be chosen and the refusal of an unknown choice need no thread.
+        Help, lists of choices, and refusals of unknown choices need no thread.
         """
         channel = self._workspace.key(interaction.channel)
         if not await self._needs_conversation(interaction):
@@ -249,5 +249,5 @@ class SlackInteractionHandler:
 
 
 def _is_for_channel(interaction: Interaction) -> bool:
-    """Whether a menu was offered in a channel, without a conversation."""
+    """Whether a menu was offered for a whole channel, without a conversation."""
     return interaction.key is not None and not interaction.key.thread

@@ -1,8 +1,9 @@
-"""Reads messages that people link to, with the rights of the person who asks.
+"""Reads messages that people link to, with the asker's rights.
 
-Invariant: the bot shows no one a message that they could not open in Slack. A member of the
-workspace may open its public channels; a guest or a person of another workspace only the channels
-that they are in, as everyone private ones. What the bot cannot read itself stays unread.
+Invariant: the bot never shows anyone a message that they could not open in Slack. A member of the
+workspace may open its public channels. Guests and people from other workspaces may open only
+channels that they are in, and the same goes for everyone in private ones. What the bot itself
+cannot read stays unread.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ READ_SECONDS = 60.0
 """How long all requests for one link may take, including waits for the rate limit."""
 
 MAX_MESSAGES = 100
-"""Messages of a linked thread, from its root on."""
+"""The most messages to read from a linked thread, starting at its root."""
 
 _NOT_FULL = ("deleted", "is_restricted", "is_stranger", "is_ultra_restricted")
 
 
 class LinkedMessages:
-    """Reads linked messages of one workspace."""
+    """Reads linked messages in one workspace."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace, self._api = workspace, workspace.api
@@ -66,7 +67,7 @@ class LinkedMessages:
         return await self._is_in(asker, channel_id)
 
     async def _is_full_member(self, user: str) -> bool:
-        """Whether a person belongs to this workspace and is no guest."""
+        """Whether a person belongs to this workspace and is not a guest."""
         person = (await self._api.read_paced("users.info", user=user)).mapping("user")
         home = payloads.ident(person, "team_id") == self._workspace.me.team
         return home and not any(person.get(flag, False) is not False for flag in _NOT_FULL)

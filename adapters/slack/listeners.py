@@ -1,4 +1,4 @@
-"""The listeners of one workspace: they pass events to the core.
+"""One workspace's listeners, which pass events to the core.
 
 An event is acknowledged once the inbox has it. If a listener raises, Slack redelivers the event
 (`router`). Irrelevant events are acknowledged as well, or Slack would send them four times.
@@ -35,7 +35,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class Listeners:
-    """The listeners of one workspace, where the app has the command `prefix`.
+    """One workspace's listeners; the app's commands begin with `prefix`.
 
     `removed` is awaited with an event after which the app is no longer installed there.
     """
@@ -79,11 +79,11 @@ class Listeners:
 
     @property
     def busy(self) -> bool:
-        """Whether something is under way in the background."""
+        """Whether background work is under way."""
         return self._background.busy
 
     async def aclose(self) -> None:
-        """Cancel the work in the background."""
+        """Cancel the background work."""
         await self._background.aclose()
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
@@ -124,7 +124,7 @@ class Listeners:
             raise
 
     async def _add_files(self, incoming: Incoming) -> None:
-        """Add the files of a message that was stored without knowing of them."""
+        """Add files to a message that was stored before they were known."""
         files, place = self._workspace.mention_files, (incoming.channel, incoming.message_id)
         if files.is_unknown(*place):
             await self._inbox.edited(incoming, incoming.edited_at or incoming.sent_at)
@@ -140,7 +140,7 @@ class Listeners:
         )
 
     async def _on_membership_changed(self, body: Payload) -> None:
-        """A channel of the bot was archived or deleted, or the bot joined or left one."""
+        """Handle a bot's channel that was archived or deleted, or that the bot joined or left."""
         event = mapping(body, "event")
         kind, channel = text(event, "type"), ident(event, "channel")
         self._workspace.facts.membership_changed(channel)
@@ -151,15 +151,16 @@ class Listeners:
                 await self._inbox.gone(self._workspace.key(channel))
 
     async def _on_renamed(self, body: Payload) -> None:
-        """Rules may name the channel."""
+        """Handle a renamed channel, which rules may name."""
         self._workspace.facts.channel_renamed(*renamed_channel(mapping(body, "event")))
 
     async def _on_groups_changed(self, _body: Payload) -> None:
-        """A person may have gained or lost a right."""
+        """Handle changed user groups: a person may have gained or lost a right."""
         self._workspace.facts.groups_changed()
 
     async def _on_home_opened(self, body: Payload) -> None:
-        """The agent pane and direct messages are the `messages` tab of the app's home."""
+        """Handle an opened agent pane or direct message, both the `messages` tab of the app's
+        home."""
         event = mapping(body, "event")
         if text(event, "tab") == "messages" and (channel := ident(event, "channel")):
             self._background.run(self._greet(channel, None))

@@ -1,7 +1,7 @@
-"""All workspaces that installed the app, each with a separate session while it is active.
+"""All workspaces that installed the app, each with its session while active.
 
-Invariants: nothing of one workspace waits for another one's requests; and an idle workspace has an
-entry in the index of installations and nothing else in memory.
+Invariants: no workspace waits for another one's requests; and an idle workspace occupies memory
+only for its entry in the index of installations.
 """
 
 from __future__ import annotations
@@ -33,27 +33,35 @@ from bot.replies.ratelimit.limiter import AccountRateLimiter
 log = structlog.stdlib.get_logger(__name__)
 
 IDLE_SECONDS = 600.0
-"""A session that is not used for so long ends. The budgets of requests are full again by then, and
-the longest 429 (`errors.MAX_RETRY_AFTER`) is over."""
+"""A session unused for this long ends.
+
+By then its rate limit budgets are full again, and the longest 429 (`errors.MAX_RETRY_AFTER`) is
+over.
+"""
 
 MAX_SESSIONS = 500
-"""Above this, the longest unused sessions end earlier, but none within RECENT_SECONDS of its use:
-a decision about a person may wait for its lookups."""
+"""Beyond this number, the longest-unused sessions end early.
+
+None ends within RECENT_SECONDS of its last use: a decision about a person may be waiting for its
+lookups.
+"""
 
 RECENT_SECONDS = 60.0
 
 REFRESH_SECONDS = 60.0
-"""How often installations of other processes and of the command line are looked for."""
+"""How often to look for installations made by other processes and the command line."""
 
 LOOK_SECONDS = 1.0
-"""The pause between two looks for one workspace while the database fails."""
+"""The pause between two attempts to look a workspace up while the database fails."""
 
 MakeToken = Callable[[str], StoredToken]
 
 
 class ManyWorkspaces:
-    """Implements `workspaces.Workspaces`. `make_token` makes the token source of a workspace, and
-    `pages` lets people install the app while entered.
+    """Implements `workspaces.Workspaces`.
+
+    `make_token` creates a workspace's token source; `pages`, a context, lets people install the
+    app.
     """
 
     def __init__(
@@ -114,7 +122,7 @@ class ManyWorkspaces:
             log.error("work for Slack workspaces failed", exc_info=error)
 
     async def _look_after(self) -> None:
-        """Notice what others installed or removed, and end idle sessions."""
+        """Follow installations and removals by other processes, and end idle sessions."""
         while True:
             await self._clock.sleep(REFRESH_SECONDS)
             try:
@@ -134,7 +142,7 @@ class ManyWorkspaces:
             self._queue(workspace)
 
     async def welcome(self, _workspace: str) -> None:
-        """A workspace installed the app, maybe again."""
+        """Handle an installation of the app in a workspace, possibly a repeated one."""
         await self._index.refresh()
         self._start(self._inbox.connected(PLATFORM))  # turns that waited for it
 
@@ -162,7 +170,7 @@ class ManyWorkspaces:
         return self._make.make(identity_of(known), self._make_token(known.workspace), removed)
 
     async def _look_for(self, workspace: str) -> None:
-        """Find out whether a workspace is installed, and then resume the turns that wait for it."""
+        """Find out whether a workspace is installed, and then resume its waiting turns."""
         while True:
             try:
                 await self._index.look_for([workspace])
@@ -183,7 +191,7 @@ class ManyWorkspaces:
                 self._start(_close(self._sessions.pop(workspace)))
 
     async def _forget(self, workspace: str, reason: str = UNINSTALLED) -> None:
-        """The app is no longer installed there: end the turns, and send nothing."""
+        """Forget a workspace that removed the app: end its turns and send nothing."""
         session = self._sessions.pop(workspace, None)
         if session is not None:
             session.end(reason)
@@ -201,9 +209,9 @@ class ManyWorkspaces:
 
     # ── removal ───────────────────────────────────────────────────────────────────────────────
     async def _handle_removal(self, workspace: str, body: Payload) -> None:
-        """Slack says that the app was removed, or its token revoked.
+        """Handle Slack's event that the app was removed, or its token revoked.
 
-        The event may arrive late, when people have installed the app again.
+        The event may arrive late, after people have installed the app again.
         """
         sent_at = body.get("event_time")
         log.info("a workspace removed the app, or revoked its token", workspace=workspace)
@@ -212,9 +220,9 @@ class ManyWorkspaces:
             self._start(self._verify(workspace))
 
     async def _verify(self, workspace: str) -> None:
-        """Remove an installation that seems newer than the event, if its token is dead.
+        """Remove an installation that seems newer than the event if its token no longer works.
 
-        The operator's command may have deleted it before the event arrived.
+        The operator's command may have deleted the old installation before the event arrived.
         """
         await retry_while_unavailable(self._index.refresh, self._clock.sleep)
         known = self._index.get(workspace)
@@ -230,7 +238,7 @@ class ManyWorkspaces:
             await retry_while_unavailable(remove, self._clock.sleep)
 
     async def _remove(self, workspace: str, installed_until: float, reason: str) -> bool:
-        """Delete an installation, unless people made a newer one; whether there was one."""
+        """Delete an installation unless there is a newer one; returns whether one was deleted."""
         removed = await self._vault.records.remove(
             PLATFORM, workspace, installed_until=installed_until
         )
@@ -258,7 +266,7 @@ class ManyWorkspaces:
         return known.problem if known is not None else UNINSTALLED
 
     def _queue(self, workspace: str) -> None:
-        """Catch up with a workspace, unless Slack refuses its token: then once it does not."""
+        """Catch up with a workspace, once Slack accepts its token."""
         if not self._problem(workspace):
             self._catch_ups.add(workspace)
 

@@ -60,7 +60,8 @@ def _rewrite_piece(piece: Segment) -> str:
 
 
 def _flatten_fence(piece: Segment) -> str:
-    """Markdown in a fence, its inner fences replaced by tildes, so that none ends the block."""
+    """Markdown in a fence, with tildes in place of its inner fences, so that none ends the
+    block."""
     first, *lines = piece.text.splitlines(keepends=True)
     opening = re.sub(r"(\w) [+~_\d]+$", r"\1", first.rstrip("\n")) + "\n" * first.endswith("\n")
     if "```" not in first:
@@ -115,7 +116,7 @@ def _row(line: str, columns: int) -> str:
 
 
 def _paragraph(lines: list[str]) -> list[str]:
-    """Text in which each formula of several lines becomes a code block."""
+    """Text with each multi-line formula as a code block."""
     shown: list[str] = []
     begin = at = 0
 
@@ -190,7 +191,7 @@ def _formula(text: str, span: Span) -> dict[int, tuple[int, str]]:
 
 
 def _boundaries(text: str, span: Span) -> dict[int, tuple[int, str]]:
-    """Spaces around emphasis and code that touch a script without spaces."""
+    """Add spaces around emphasis and code that touch a script written without spaces."""
     if not span.delimiter or span.delimiter[0] == "|":
         return {}
     mark, start, end = span.delimiter[0], span.start, span.end
@@ -221,7 +222,7 @@ def _space(neighbor: str, visible: bool) -> str:
 
 
 def _angles(text: str, start: int, end: int) -> dict[int, tuple[int, str]]:
-    """Breaks every `<…>` except addresses, so that Slack sees no tag or control sequence."""
+    """Break every `<…>` except addresses, so that Slack sees no tag or control sequence."""
     found = {}
     for angle in _ANGLE.finditer(text, start, end):
         at = angle.start()
@@ -234,7 +235,8 @@ def _angles(text: str, start: int, end: int) -> dict[int, tuple[int, str]]:
 def _stray_marks(
     text: str, gaps: list[tuple[int, int]], spans: list[Span]
 ) -> dict[int, tuple[int, str]]:
-    """Hair spaces around literal marks that Slack would read as emphasis (`2**3**4`, `~a and b~`).
+    """Add hair spaces around literal marks that Slack would read as emphasis (`2**3**4`, `~a and
+    b~`).
 
     Every parser then reads them as text; Slack does not document whether it supports backslashes.
     """

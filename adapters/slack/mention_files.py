@@ -1,9 +1,9 @@
-"""Finds the files of a message that mentions the bot.
+"""Finds the files in a message that mentions the bot.
 
 Slack announces such a message twice: as `message`, with its files, and as `app_mention`, which may
-come first and may have no `files`. An app that gets no `message` events of the channel must read
-the message. The event is acknowledged only after that, so both take a fraction of the three seconds
-that Slack allows.
+come first and may lack `files`. An app that gets no `message` events from the channel must read the
+message itself. The event is acknowledged only afterwards, so both waits take a fraction of the
+three seconds that Slack allows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bot.domain.errors import PlatformError
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_MESSAGES = 1_000
-"""Messages to remember: far more than arrive between two events of one message."""
+"""How many messages to remember: far more than arrive between a message's two events."""
 
 TWIN_SECONDS = 0.2
 """How long to wait for the other event of a message: Slack sends both together."""
@@ -33,7 +33,7 @@ _Key = tuple[str, str]  # a channel and a ts
 
 
 class MentionFiles:
-    """`read` reads a message again; it returns None if the message is gone."""
+    """Finds files; `read` fetches a message, or returns None if it is gone."""
 
     def __init__(self, read: Callable[[Payload], Awaitable[Payload | None]]) -> None:
         self._read = read
@@ -48,7 +48,7 @@ class MentionFiles:
             arrival.set()
 
     async def find(self, channel: str, ts: str, mention: Payload) -> Sequence[Payload]:
-        """The files of the message that an `app_mention` announces; none if they stay unknown."""
+        """The files in the message that an `app_mention` announces; none if they stay unknown."""
         if isinstance(mention.get("files"), list):
             return payloads.items(mention, "files")
         key = (channel, ts)
@@ -63,7 +63,7 @@ class MentionFiles:
         return (channel, ts) in self._unknown
 
     def settle(self, channel: str, ts: str) -> None:
-        """The message's files were reported later."""
+        """Record that the message's files have since been reported."""
         self._unknown.pop((channel, ts), None)
 
     async def _wait_for_twin(self, key: _Key) -> None:

@@ -1,5 +1,4 @@
-"""Converts Markdown to Slack's mrkdwn, for the `text` that notifications, screen readers and search
-use.
+"""Converts Markdown to Slack's mrkdwn, for the `text` in notifications, screen readers and search.
 
 Every `&`, `<` and `>` is escaped exactly once; the only control sequences are the links that this
 module writes.
@@ -29,7 +28,7 @@ _BULLETS = ("•", "◦", "▪")
 
 
 class Mrkdwn:
-    """The converter. Its parser keeps no state between texts."""
+    """The converter. Its parser keeps no state from one text to the next."""
 
     def __init__(self) -> None:
         self._parser = make_parser()

@@ -1,7 +1,7 @@
-"""Installs the app in workspaces, with slack_bolt's OAuth flow.
+"""Installs the app in workspaces through slack_bolt's OAuth flow.
 
-Invariants: a state counts once, for ten minutes, and in the browser that began; and the token of a
-workspace that may not install the app is given back to Slack, and stored nowhere.
+Invariants: a state is valid once, for ten minutes, in the browser that began the flow. If a
+workspace may not install the app, its token is given back to Slack and stored nowhere.
 """
 
 from __future__ import annotations
@@ -51,38 +51,39 @@ INSTALL_PATH, REDIRECT_PATH = "/slack/install", "/slack/oauth_redirect"
 AUTHORIZE = "https://slack.com/oauth/v2/authorize"
 STATE_SECONDS = OAuthStateUtils.default_expiration_seconds
 FLOW_SECONDS = 45.0
-"""For three requests to Slack (the exchange, and two to give a token back) of ten seconds each, and
-the database."""
+"""Time for three requests to Slack (the exchange, and two to give a token back) of ten seconds
+each, and the database."""
 
 MAX_REASON = 60
-"""Characters of an error code for the log: it is a part of the address, which anyone can write."""
+"""The most characters of an error code to log: it comes from the address, which anyone can
+write."""
 
 MAX_QUERY = 4_000
 PAGES_A_MINUTE = 60
-"""Each page that begins an installation writes a state, and the one where it ends looks for it;
-anyone can open them."""
+"""The limit on installation pages, which anyone can open: each first page writes a state, and
+each last page looks one up."""
 
 
 class StateStore(AsyncOAuthStateStore):
-    """slack_sdk's interface to the states in the database, which has only their digests."""
+    """slack_sdk's interface to the states in the database, which stores only their digests."""
 
     def __init__(self, records: InstallationStore, clock: Clock) -> None:
         self._records, self._clock = records, clock
 
     @property
     def logger(self) -> Logger:
-        """Slack's libraries log here."""
+        """The logger for Slack's libraries."""
         return quiet_logger()
 
     async def async_issue(self, *args: object, **kwargs: object) -> str:
-        """A new state."""
+        """Create a state."""
         state = secrets.token_urlsafe(32)
         expires_at = self._clock.time() + STATE_SECONDS
         await self._records.issue_state(PLATFORM, _digest(state), expires_at=expires_at)
         return state
 
     async def async_consume(self, state: str) -> bool:
-        """Whether the state is one, for the first time."""
+        """Use up a state; returns whether it was valid."""
         return await self._records.consume_state(PLATFORM, _digest(state))
 
 
@@ -112,7 +113,7 @@ class _Minute:
         self._count = 0
 
     def allows_one(self) -> bool:
-        """Whether another page may be opened, which counts it."""
+        """Whether another page may be opened; if so, counts it."""
         if len(self._opened) >= PAGES_A_MINUTE:
             return False
         self._count += 1
@@ -121,7 +122,7 @@ class _Minute:
 
 
 class InstallPages:
-    """The two pages. They answer 503 except while `serving`."""
+    """The two installation pages. They answer 503 except while `serving`."""
 
     def __init__(self, app: OAuthApp, clock: Clock) -> None:
         self._app = app
@@ -137,7 +138,7 @@ class InstallPages:
     def serving(
         self, *, client: AsyncWebClient, store: SlackInstallationStore, states: StateStore
     ) -> Iterator[None]:
-        """Serve installations while inside. `client` has no token."""
+        """Serve installations inside this context. `client` has no token."""
         options = AsyncCallbackOptions(success=self._show_success, failure=self._show_failure)
         settings = AsyncOAuthSettings(
             client_id=self._app.client_id,
@@ -254,7 +255,8 @@ def _page(status: int, body: str, cookie: str = "") -> BoltResponse:
 
 
 def authorize_url(api_url: str) -> str:
-    """The page where people agree: Slack's, or one beside the compatible API at `api_url`."""
+    """The page where people agree to the installation: Slack's, or one beside the compatible API
+    at `api_url`."""
     parts = urlsplit(api_url)
     if parts.hostname in ("slack.com", "www.slack.com"):
         return AUTHORIZE

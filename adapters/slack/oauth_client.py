@@ -1,6 +1,6 @@
-"""The app's requests of an installation: the exchange of a code, and giving a token back.
+"""The app's requests for an installation: exchanging a code, and giving a token back.
 
-Invariant: no code and no token is in the log.
+Invariant: no code and no token appears in the log.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _ERROR = re.compile(r"'error': '([a-z_]{1,60})'")
 class OAuthApp:
     """The app's credentials, and who may install it.
 
-    `teams`: ids of workspaces and organizations, or `*`. `redirect_uri` is needed if the app has
-    several.
+    `teams` lists workspaces and organizations by id, or is `*`. `redirect_uri` is needed if the app
+    has several.
     """
 
     client_id: str
@@ -35,16 +35,19 @@ class OAuthApp:
 
 
 class ExchangeClient(AsyncWebClient):
-    """The flow's client: it leaves auth.test to the store. slack_bolt's flow would ask it, and lose
-    the new token if that fails, which could then be neither stored nor given back."""
+    """The flow's client, which leaves auth.test to the store.
+
+    slack_bolt's flow would call auth.test itself. If that failed, it would lose the new token,
+    which could then neither be stored nor given back.
+    """
 
     async def auth_test(self, **_fields: object) -> dict[str, None]:  # type: ignore[override]
-        """What the flow reads of the answer, without asking."""
+        """Return the fields that the flow reads, without a request."""
         return {"bot_id": None, "url": None}
 
 
 def exchange_client(client: AsyncWebClient) -> ExchangeClient:
-    """The flow's client, on the session of `client`."""
+    """Create the flow's client on the session of `client`."""
     made = ExchangeClient(
         base_url=client.base_url, session=client.session, retry_handlers=[], logger=quiet_logger()
     )
@@ -53,7 +56,8 @@ def exchange_client(client: AsyncWebClient) -> ExchangeClient:
 
 
 def refusal_logger() -> logging.Logger:
-    """A logger for the flow. Its only warning has the code, which is as good as a token."""
+    """A logger for the flow. The flow's only warning includes the code, which must stay as
+    secret as a token."""
     logger = logging.getLogger("slack_oauth")
     logger.propagate = False
     logger.setLevel(logging.WARNING)
@@ -69,9 +73,9 @@ def _log_error_alone(record: logging.LogRecord) -> bool:
 
 
 async def give_back(client: AsyncWebClient, app: OAuthApp, token: str) -> str:
-    """Uninstall the app where `token` is from, or at least revoke the token.
+    """Uninstall the app from the token's workspace, or at least revoke the token.
 
-    Returns the reason if Slack accepts neither, "" if it accepts one. Raises nothing.
+    Returns the reason if Slack accepts neither, otherwise "". Never raises.
     """
     reason = ""
     credentials = {"client_id": app.client_id, "client_secret": app.client_secret}

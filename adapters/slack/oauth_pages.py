@@ -1,6 +1,6 @@
 """The pages that people see while they install the app.
 
-They load nothing and run nothing: the policy allows one style sheet, by its digest.
+They load and run nothing: their policy allows one style sheet, identified by its digest.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def installed_page(name: str, open_url: str) -> str:
 
 
 def failure_page(text: str, again: str = "") -> str:
-    """The page after a failure; `again` is where to start again, "" for nowhere."""
+    """The page after a failure; `again` is the address to start again, "" if there is none."""
     return _page(install_texts.FAILED_TITLE, text, again, install_texts.AGAIN)
 
 

@@ -1,4 +1,4 @@
-"""The workspaces of an Enterprise Grid organization in which the app is installed as a whole.
+"""The workspaces in an Enterprise Grid organization that installed the app as a whole.
 
 With an organization's token, methods that list channels or groups must name one workspace:
 https://docs.slack.dev/enterprise-grid/developing-for-enterprise-grid
@@ -18,11 +18,11 @@ from bot.ports.clock import Clock
 
 FRESH_SECONDS = 3_600.0
 PAGE, MAX_PAGES = 100, 20
-"""Workspaces that one request lists, and the number of requests."""
+"""How many workspaces one request lists, and the most requests."""
 
 
 class OrganizationTeams:
-    """The workspaces of one installation. `arguments` raises a PlatformError."""
+    """One installation's workspaces. `arguments` raises a PlatformError."""
 
     def __init__(self, *, me: Identity, api: WebApi, clock: Clock) -> None:
         self._me, self._api = me, api
@@ -31,7 +31,7 @@ class OrganizationTeams:
         )
 
     async def arguments(self) -> Sequence[Mapping[str, Any]]:
-        """The arguments to add to a request, which must be sent once with each."""
+        """The sets of arguments to add to a request, which must be sent once with each."""
         if not self._me.is_org:
             return ({},)
         known = self._known.get(self._me.team)

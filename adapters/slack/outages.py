@@ -1,4 +1,4 @@
-"""Reports since when this process may have lost events, with each new connection."""
+"""Reports, after each new connection, how long this process may have missed events."""
 
 from __future__ import annotations
 

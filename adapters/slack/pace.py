@@ -1,8 +1,8 @@
 """Limits the rate of a process's first reads.
 
-Slack still counts the reads of earlier processes in the last minute, which this process
-cannot know. So it begins with a few reads and continues below the rate of Tier 3, until it
-has counted for a whole minute.
+Slack still counts reads that earlier processes made in the last minute, and this process does not
+know them. It therefore begins with a few reads and stays below the Tier 3 rate until it has counted
+for a whole minute.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from bot.ports.clock import Clock
 
 UNKNOWN_SECONDS = 60.0
-"""How long Slack counts a request, in seconds."""
+"""For how many seconds Slack counts a request."""
 
 AT_START = 2
-"""Reads sent without a pause: the channels with the latest conversations."""
+"""Reads sent without a pause, which go to the channels with the latest conversations."""
 
 START_STEP = 1.5
 """Seconds between further reads: 40 a minute, so that five starts within a minute stay below 50."""

@@ -1,9 +1,9 @@
 """Reads people from users.info and from events; pure.
 
-Invariant: only a clear answer makes someone a member. `is_stranger` alone does not tell: Slack
-leaves it out for people of other workspaces who share a channel with the bot, so the home does
-(https://docs.slack.dev/reference/objects/user-object). Workspaces of one Enterprise Grid
-organization are no strangers to each other.
+Invariant: only clear evidence makes someone a member. `is_stranger` alone is not enough: Slack
+omits it for people from other workspaces who share a channel with the bot, so the home workspace
+decides (https://docs.slack.dev/reference/objects/user-object). Workspaces in the same Enterprise
+Grid organization are not strangers to each other.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ADMIN_FLAGS = ("is_admin", "is_owner", "is_primary_owner")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person; `standing` is None if Slack's answer does not tell."""
+    """A person; `standing` is None if Slack's answer leaves it open."""
 
     name: str
     standing: Standing | None
@@ -42,7 +42,8 @@ def parse_person(user: Payload, me: Identity) -> Person:
 
 
 def _administers(user: Payload, me: Identity) -> bool:
-    """Whether a member administers the workspace; the organization if the app is in all of it."""
+    """Whether a member administers the workspace, or the organization if the app is installed in
+    all of it."""
     if me.is_org:
         described = mapping(user, "enterprise_user")
         return any(described.get(flag) is True for flag in ("is_admin", "is_owner"))
@@ -50,7 +51,7 @@ def _administers(user: Payload, me: Identity) -> bool:
 
 
 def is_stranger(person: Person) -> bool:
-    """Whether a person is of another organization."""
+    """Whether a person belongs to another organization."""
     return person.standing is Standing.STRANGER
 
 
@@ -91,9 +92,11 @@ def _name(user: Payload) -> str:
 
 
 def home_in(body: Payload, me: Identity) -> str:
-    """The workspace of a message's author according to its event; "" if that does not say.
+    """The home workspace of a message's author according to its event; "" if the event does not
+    say.
 
-    In a channel of Slack Connect, `team` alone does not prove that the author is one of us.
+    In a Slack Connect channel, `team` alone does not prove that the author belongs to our
+    organization.
     """
     event = mapping(body, "event")
     profile = ident(mapping(event, "user_profile"), "team")
@@ -106,7 +109,7 @@ def home_in(body: Payload, me: Identity) -> str:
 
 
 def is_elsewhere(home: str, me: Identity) -> bool | None:
-    """Whether someone at home in the workspace `home` is a stranger; None if that does not tell.
+    """Whether someone whose home is the workspace `home` is a stranger; None if that stays open.
 
     Within Enterprise Grid another workspace may belong to the same organization.
     """

@@ -1,4 +1,4 @@
-"""Links to messages of this workspace, as attachments of the message that has them. Pure.
+"""Links to this workspace's messages, as attachments of the message that contains them. Pure.
 
 docs.slack.dev/reference/methods/chat.getPermalink shows their form:
 https://TEAM.slack.com/archives/CHANNEL/pTS, and ?thread_ts=TS for a reply.
@@ -17,7 +17,7 @@ from adapters.slack.text import unescape
 from bot.domain.attachments import IncomingAttachment
 
 MAX_LINKS = 3
-"""Linked messages of one message that are read; each costs about three requests."""
+"""How many messages to read when a message links to several; each costs about three requests."""
 
 NAME = "linked message"
 MARKDOWN = "text/markdown"
@@ -27,7 +27,7 @@ _PATH = re.compile(r"/archives/([CDG][A-Z0-9]{1,30})/p(\d{10})(\d{6})/?")
 
 @dataclass(frozen=True, slots=True)
 class Permalink:
-    """The place of a message; `thread` is the root's ts, "" if the link has none."""
+    """A message's place; `thread` is the root's ts, "" if the link has none."""
 
     channel: str
     ts: str
@@ -35,12 +35,12 @@ class Permalink:
 
     @property
     def is_reply(self) -> bool:
-        """Whether the link is to a reply, and not to a thread or a single message."""
+        """Whether the link points to a reply rather than to a thread or a single message."""
         return self.thread not in ("", self.ts)
 
 
 def host_of(url: str) -> str:
-    """The host in a workspace's address; "" if that is invalid."""
+    """The host in a workspace's address; "" if the address is invalid."""
     try:
         return urlsplit(url).netloc.lower()
     except ValueError:
@@ -48,7 +48,7 @@ def host_of(url: str) -> str:
 
 
 def is_permalink(url: str) -> bool:
-    """Whether an address is a message's on Slack, whatever the workspace."""
+    """Whether an address links to a Slack message, in any workspace."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -58,7 +58,7 @@ def is_permalink(url: str) -> bool:
 
 
 def parse(url: str, host: str) -> Permalink | None:
-    """The message that `url` links to; None if it is no message of the workspace at `host`."""
+    """The message to which `url` links; None unless it is in the workspace at `host`."""
     try:
         parts = urlsplit(url)
     except ValueError:

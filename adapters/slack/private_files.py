@@ -1,7 +1,7 @@
 """Sends a file to one person, in their direct messages with the bot.
 
-Slack has no files that only one person of a channel sees. A file is visible once its upload is
-completed, so whatever fails before that leaves nothing behind.
+Slack cannot show a file to only one person in a channel. A file becomes visible once its upload is
+completed, so a failure before that leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from bot.inbox.private_files import deliver
 async def deliver_directly(
     api: WebApi, reply: CommandReply, *, channel: str, user: str, sent: str
 ) -> CommandReply:
-    """The reply to a command of `user` in `channel`, without its file, which they were sent.
+    """Return the reply to a command in `channel`, after sending its file directly to `user`.
 
-    Its text is `sent`, or says why there is no file: see `bot.inbox.private_files`.
+    The reply's text is `sent`, or says why there is no file: see `bot.inbox.private_files`.
     """
     send = partial(_send, api, channel, user, reply.text)
     return await deliver(reply, send, most=MAX_BYTES, sent=sent)
 
 
 async def _send(api: WebApi, channel: str, user: str, comment: str, name: str, data: bytes) -> None:
-    """Raises a PlatformError."""
+    """Send the file. Raises a PlatformError."""
     place = await _find_place(api, channel, user)
     response = await api.write_form_paced(UPLOADS, filename=name, length=len(data))
     url, file = response.text("upload_url"), response.text("file_id")
@@ -43,10 +43,10 @@ async def _send(api: WebApi, channel: str, user: str, comment: str, name: str, d
 
 
 async def _find_place(api: WebApi, channel: str, user: str) -> str:
-    """The channel of the bot's direct messages with a person.
+    """Find the bot's direct message channel with a person.
 
-    A command's own channel may be the direct messages of two people, which the bot is not in, and
-    its id does not show that. So Slack is asked; the command's channel is used if Slack fails.
+    The command's own channel may be a direct message between two people without the bot, and its id
+    does not show that. So Slack is asked; if that fails, the command's channel is used.
     """
     try:
         return await _open(api, user)
@@ -57,7 +57,7 @@ async def _find_place(api: WebApi, channel: str, user: str) -> str:
 
 
 async def _open(api: WebApi, user: str) -> str:
-    """The channel of direct messages with a person: an upload takes no person's id."""
+    """Open the direct message channel with a person: an upload does not accept a person's id."""
     response = await api.write_paced(OPENINGS, users=user)
     channel = response.mapping("channel").get("id")
     if not isinstance(channel, str) or not channel.startswith("D"):

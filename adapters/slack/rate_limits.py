@@ -77,8 +77,11 @@ class PostThrottles:
 
 
 CATCHING_UP = "catching up:"
-"""Before a method: the half of its limit that belongs to the one of several processes that reads
-what others missed. A divided one would let it read a few threads a minute."""
+"""Prefixes a method's name for the process that reads what others missed: it gets half of the limit
+for itself.
+
+With a share like every other process's, it could read only a few threads a minute.
+"""
 CAUGHT_UP_WITH = frozenset({"conversations.history", "conversations.replies"})
 
 

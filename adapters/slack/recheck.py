@@ -1,4 +1,4 @@
-"""Reads a question again, because Slack gives up on events of edits and deletions after a while."""
+"""Reads a question again, because Slack eventually stops redelivering edits and deletions."""
 
 from __future__ import annotations
 

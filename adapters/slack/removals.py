@@ -26,7 +26,7 @@ ALREADY_GONE = frozenset({"message_not_found", "file_not_found", "file_deleted"}
 
 
 class SlackRemovals:
-    """Removes messages and files of one reply in `conversation`."""
+    """Removes the messages and files left by one reply in `conversation`."""
 
     def __init__(self, api: WebApi, leftovers: Leftovers, conversation: Conversation) -> None:
         self._api, self._leftovers, self._conversation = api, leftovers, conversation
@@ -41,9 +41,9 @@ class SlackRemovals:
 
     @asynccontextmanager
     async def remove_file_after(self, file_id: str) -> AsyncIterator[None]:
-        """Enclose the deletion of a file's message; then delete the file.
+        """Wrap the deletion of a file's message, then delete the file.
 
-        The file is recorded before, because nothing names it once its message is gone.
+        The file is recorded first, because no trace of it remains once its message is gone.
         """
         leftover, is_over = self._leftover(LeftoverKind.FILE, file_id), False
         await self._leftovers.record(leftover)
@@ -61,7 +61,7 @@ class SlackRemovals:
                 self._leftovers.release(leftover)
 
     async def left_messages(self) -> frozenset[str]:
-        """The messages that are leftovers. Raises StoreUnavailable."""
+        """The messages recorded as leftovers. Raises StoreUnavailable."""
         return await self._leftovers.messages_of(self._conversation.id)
 
     def _leftover(self, kind: LeftoverKind, name: str) -> Leftover:

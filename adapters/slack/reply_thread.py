@@ -1,4 +1,4 @@
-"""The Slack thread of one reply: reads the bot's messages there, and closes its streams."""
+"""One reply's Slack thread: reads the bot's messages there, and closes its streams."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class ReplyThread:
     async def is_misplaced(self, ts: str, response: Response) -> bool:
         """Whether a post landed in the channel, as a reply to a deleted message does.
 
-        `response` is chat.postMessage's. Only a message without `thread_ts` can be misplaced, but
-        a missing field proves nothing, so the thread is read. If that fails, a message without
-        `thread_ts` counts as misplaced, so that no reply is shown outside its thread.
+        `response` is from chat.postMessage. Only a message without `thread_ts` can be misplaced,
+        but a missing field proves nothing, so the bot reads the thread. If that fails, a message
+        without `thread_ts` counts as misplaced, so that no reply appears outside its thread.
         """
         message = response.mapping("message")
         if message.get("thread_ts"):

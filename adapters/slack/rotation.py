@@ -1,7 +1,7 @@
-"""The stored token of one installation, renewed before it expires.
+"""One installation's stored token, renewed before it expires.
 
-Invariants: one renewal at a time, also of several processes, because Slack revokes a refresh token
-that was used; and a failed renewal costs one workspace only.
+Invariants: renewals never overlap, not even across processes, because Slack revokes a used refresh
+token; and a failed renewal affects only one workspace.
 """
 
 from __future__ import annotations
@@ -35,24 +35,29 @@ Exclusively = Callable[[str], AbstractAsyncContextManager[None]]
 """`bot.ports.cluster.Cluster.exclusively`."""
 
 EARLY_SECONDS = 7_200.0
-"""How long before its end a token is renewed, in the background. Slack's last 12 hours, and
-slack_sdk's default is the same 2 hours. https://docs.slack.dev/authentication/using-token-rotation"""
+"""How long before it expires a token is renewed in the background.
+
+Slack's tokens last 12 hours; slack_sdk's default is the same 2 hours.
+https://docs.slack.dev/authentication/using-token-rotation
+"""
 
 LAST_SECONDS = 60.0
-"""A token that ends within this time is renewed before anything is sent: our clock may be slow."""
+"""A token that expires within this time is renewed before anything is sent: our clock may be
+slow."""
 
 ALWAYS = 10 * 365 * 24 * 60
-"""Minutes: this module decides when to renew a token; slack_sdk would ask another clock."""
+"""In minutes, long enough that slack_sdk always renews: this module decides when, and slack_sdk
+would ask another clock."""
 
 RENEW_SECONDS = 30.0
-"""How long the lock may take, and then Slack."""
+"""How long acquiring the lock may take, and then Slack's response."""
 
 RETRIES = Backoff(first=5.0, longest=300.0)
 
 UNINSTALLED = "app_uninstalled"
 LOCKED = "cannot_decrypt"
 LOST = DEAD_TOKEN | {"invalid_refresh_token", "cannot_find_installation"}
-"""Answers after which only installing the app again helps."""
+"""Errors after which only reinstalling the app helps."""
 
 
 def alone(_name: str) -> AbstractAsyncContextManager[None]:
@@ -61,7 +66,7 @@ def alone(_name: str) -> AbstractAsyncContextManager[None]:
 
 
 class StoredToken:
-    """`TokenSource` of one installation."""
+    """`TokenSource` for one installation."""
 
     remedy = "people must install the app again (/slack/install)"
 
@@ -83,7 +88,8 @@ class StoredToken:
         self._reports: set[asyncio.Task[None]] = set()
 
     async def get(self) -> str:
-        """The token. Raises Gone if there is no installation, and Unsettled for a while."""
+        """Return the token. Raises Gone if there is no installation, and Unsettled on a
+        temporary failure."""
         known = self._known or await self._load()
         left = self._seconds_left(known)
         if left <= LAST_SECONDS:
@@ -93,7 +99,7 @@ class StoredToken:
         return known.credentials.token
 
     async def replaced(self, refused: str) -> bool:
-        """Whether another process renewed the token, or people installed the app again."""
+        """Whether another process renewed the token, or people reinstalled the app."""
         return (await self._load()).credentials.token != refused
 
     def report(self, refusal: str) -> None:
@@ -103,14 +109,14 @@ class StoredToken:
 
     @property
     def busy(self) -> bool:
-        """Whether something is being written."""
+        """Whether the database is being written to."""
         return any(not task.done() for task in self._tasks())
 
     def _tasks(self) -> set[asyncio.Task[None]]:
         return {task for task in (self._renewing, self._exchanging, *self._reports) if task}
 
     async def aclose(self) -> None:
-        """Wait for a renewal, because the new tokens must be stored."""
+        """Wait for a running renewal, because the new tokens must be stored."""
         if tasks := self._tasks():
             await asyncio.wait(tasks, timeout=RENEW_SECONDS)
         for task in tasks:
@@ -151,7 +157,7 @@ class StoredToken:
         return float("inf") if expires_at is None else expires_at - self._clock.time()
 
     async def _renew(self) -> StoredInstallation:
-        """The installation with a new token. Raises the PlatformError of the last attempt."""
+        """Return the installation with a new token. Raises the last attempt's PlatformError."""
         if self._failure is not None and self._clock.monotonic() < self._retry_at:
             raise self._failure
         await result_of(self._start_renewing())
@@ -165,7 +171,7 @@ class StoredToken:
         return self._renewing
 
     async def _try_renewing(self) -> None:
-        """One attempt; its failure is in `_failure`."""
+        """Make one attempt; records its failure in `_failure`."""
         try:
             await self._renew_exclusively()
         except PlatformError as error:
@@ -199,13 +205,14 @@ class StoredToken:
         log.info("a Slack token was renewed", workspace=self._workspace)
 
     def _start_exchange(self, before: StoredInstallation) -> asyncio.Task[None]:
-        """Start a task that outlives the lock: Slack revokes a refresh token when it answers."""
+        """Start a task that outlives the lock: once Slack answers, the old refresh token is
+        revoked."""
         self._exchanging = asyncio.create_task(self._exchange(before), name="slack token: exchange")
         self._exchanging.add_done_callback(_retrieve)
         return self._exchanging
 
     async def _exchange(self, before: StoredInstallation) -> None:
-        """Get new tokens from Slack and store them, however long the database fails."""
+        """Get new tokens from Slack and store them, retrying for as long as the database fails."""
         try:
             async with asyncio.timeout(RENEW_SECONDS):
                 after = await self._ask_slack(before)
@@ -239,6 +246,7 @@ def _translate(error: SlackApiError) -> PlatformError:
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:
-    """The caller gets the error; if it lost the lock, the next attempt fails in the same way."""
+    """Retrieve the task's error: a caller that lost the lock will fail the same way on the next
+    attempt."""
     if not task.cancelled():
         task.exception()

@@ -1,4 +1,4 @@
-"""Bolt's listeners: they pass each delivery to the workspace that it is for.
+"""Bolt's listeners, which pass each delivery to its workspace.
 
 If handling raises, Bolt answers 500 (in Socket Mode it does not answer), so that Slack redelivers
 the event: immediately, after 1 minute and after 5 minutes.
@@ -38,7 +38,7 @@ class Served(Protocol):
 
     @property
     def listeners(self) -> Listeners:
-        """The listeners of its deliveries."""
+        """The listeners for its deliveries."""
         ...
 
     def handling(self) -> AbstractContextManager[None]:
@@ -47,9 +47,11 @@ class Served(Protocol):
 
 
 class Router:
-    """The listeners of the app. `find` returns the workspace of a delivery, if the app is installed
-    there. It may raise StoreUnavailable. `failed` hears how many seconds ago Slack may have made
-    the first attempt at a delivery that was not handled.
+    """The app's listeners.
+
+    `find` returns a delivery's workspace if the app is installed there, and may raise
+    StoreUnavailable. `failed` is called with how many seconds ago Slack may have first attempted a
+    delivery that was not handled.
     """
 
     def __init__(
@@ -96,8 +98,9 @@ class Router:
             return await handle(served.listeners.interactions, body, ack)
 
     def _refuse(self, body: Payload, request: AsyncBoltRequest) -> None:
-        """An event from where the app is not installed. Raises Unsettled for an early attempt:
-        events may arrive before the installation is stored.
+        """Handle an event from a workspace without the app.
+
+        Raises Unsettled for an early attempt: events may arrive before the installation is stored.
         """
         kind = kind_of_event(body)
         log.info("an event of no installation", kind=kind, event_id=text(body, "event_id"))
@@ -109,8 +112,8 @@ class Router:
     ) -> BoltResponse | None:
         """Return None to answer 500.
 
-        A redelivery that fails for a reason other than the database or Slack is acknowledged,
-        since it would always fail.
+        A redelivery that fails for any reason other than the database or Slack is acknowledged,
+        since it would fail every time.
         """
         event_id, redelivered = text(body, "event_id"), _attempt(request) not in ("", "0")
         self._failed(REDELIVERY_SECONDS if redelivered else 0.0)

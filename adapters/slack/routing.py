@@ -1,9 +1,8 @@
-"""Which installation a delivery is for. Pure; nothing here raises.
+"""Determines a delivery's installation. Pure; never raises.
 
-Slack names one installation with each event (`authorizations[0]`). In a channel of Slack Connect
-the app may be installed on both sides, and then it may name either: what the event says counts
-first.
-https://docs.slack.dev/apis/events-api/#authorizations
+Slack names one installation with each event (`authorizations[0]`). In a Slack Connect channel, the
+app may be installed on both sides, and Slack may name either one, so the event's own content counts
+first. https://docs.slack.dev/apis/events-api/#authorizations
 """
 
 from __future__ import annotations
@@ -18,9 +17,10 @@ REMOVALS = frozenset({"app_uninstalled", "tokens_revoked"})
 
 
 def workspaces_in(body: Payload) -> Sequence[str]:
-    """The workspaces and organizations whose installation may be meant, the most likely first.
+    """The workspaces and organizations whose installation may be meant, most likely first.
 
-    A removal means one alone: a workspace's own installation may end beside its organization's.
+    A removal means only one: a workspace's own installation may end while its organization's
+    continues.
     """
     named = tuple(dict.fromkeys(filter(None, _workspaces_in(body))))
     return named[:1] if kind_of_event(body) in REMOVALS else named
@@ -35,7 +35,7 @@ def _workspaces_in(body: Payload) -> Iterator[str]:
     authorizations = items(body, "authorizations")
     if authorizations:
         yield from _installation(authorizations[0])
-    # A modal that people opened in another workspace of a Slack Connect channel.
+    # A modal opened in another workspace of a Slack Connect channel.
     yield ident(mapping(body, "view"), "app_installed_team_id")
     team, enterprise = mapping(body, "team"), mapping(body, "enterprise")
     yield from _installation(
@@ -65,7 +65,7 @@ def is_shared(body: Payload) -> bool:
 
 
 def author_of_pressed(body: Payload) -> str:
-    """The author of the message that has a pressed button; "" for other deliveries."""
+    """The author of the message whose button was pressed; "" for other deliveries."""
     return ident(mapping(body, "message"), "user") if payloads.items(body, "actions") else ""
 
 
@@ -77,14 +77,14 @@ def mentioned_in(body: Payload) -> Sequence[str]:
 
 
 def thread_in(body: Payload) -> tuple[str, str]:
-    """The channel and the thread of an event; "" where it has none."""
+    """An event's channel and thread; "" for each that it lacks."""
     event, message = mapping(body, "event"), _message(body)
     thread = events.thread_of(message) if message else payloads.ts(event, "thread_ts")
     return ident(event, "channel"), thread
 
 
 def _message(body: Payload) -> Payload:
-    """The message of an event, as it is after an edit or before a deletion."""
+    """An event's message, as it is after an edit or was before a deletion."""
     event = mapping(body, "event")
     if payloads.text(event, "type") not in ("message", "app_mention"):
         return {}

@@ -28,7 +28,7 @@ SCOPES = {
 # Scopes that only some rules of threadline.toml need.
 FOR_RULES = frozenset({"usergroups:read"})
 
-# Events after which a name or a membership that rules depend on is another one.
+# Events that change a name or membership on which rules depend.
 RENAMES = ("channel_rename", "group_rename")
 SUBTEAMS = ("subteam_created", "subteam_members_changed", "subteam_updated")
 

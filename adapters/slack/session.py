@@ -1,4 +1,4 @@
-"""What serving one workspace needs, while it is active."""
+"""Everything needed to serve one active workspace."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MAX_CHANNELS = 10_000
 
 @dataclass(slots=True)
 class Session:
-    """The parts of one workspace. `files` is None once it has ended."""
+    """One workspace's parts. `files` is None once the session has ended."""
 
     workspace: Workspace
     statuses: StatusRegistry
@@ -64,7 +64,7 @@ class Session:
 
     @property
     def busy(self) -> bool:
-        """Whether something of it is under way."""
+        """Whether any of its work is under way."""
         return bool(
             self._handling
             or self._surfaces
@@ -88,7 +88,7 @@ class Session:
     def surface(
         self, claim: Claim, builder: MessageBuilder, rules: FileRules | None
     ) -> SlackSurface:
-        """The surface of a turn's reply."""
+        """The surface for a turn's reply."""
         key = claim.conversation.key
         made = SlackSurface(
             claim=claim,
@@ -117,12 +117,12 @@ class Session:
                 await send_removal(self.api, leftover)
 
     def end(self, reason: str) -> None:
-        """Stop sending with its token."""
+        """Stop sending with the workspace's token."""
         self.api.close(reason)
         self.files = None
 
     async def aclose(self) -> None:
-        """Stop everything that is under way; running replies keep the parts that they use."""
+        """Stop all work; running replies keep the parts that they use."""
         self.files = None
         await self.listeners.aclose()
         await self.backfill.aclose()
@@ -133,10 +133,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SessionMaker:
-    """Makes sessions on shared connections; the app's commands begin with `prefix`.
+    """Creates sessions on shared connections; the app's commands begin with `prefix`.
 
-    `download_seconds` is the timeout of a download, and the processes of `cluster` share the
-    budgets. `leftovers` is where sessions leave what they could not remove.
+    `download_seconds` is a download's timeout, and the processes of `cluster` share the budgets.
+    Sessions record in `leftovers` what they could not remove.
     """
 
     http: aiohttp.ClientSession
@@ -165,7 +165,7 @@ class SessionMaker:
     def make(
         self, me: Identity, tokens: TokenSource, removed: Callable[[Payload], Awaitable[None]]
     ) -> Session:
-        """A session; `removed`: see `Listeners`. Sends nothing."""
+        """Create a session without sending anything; for `removed`, see `Listeners`."""
         limiter = workspace_limiter(self.clock, self._members)
         api = self.api(tokens, limiter)
         workspace = Workspace(me=me, api=api, clock=self.clock, listens=self.inbox.listens)

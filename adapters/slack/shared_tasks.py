@@ -11,10 +11,11 @@ T = TypeVar("T")
 
 
 async def result_of(task: asyncio.Task[T]) -> T:
-    """The result of `task`, which continues if the caller is cancelled.
+    """Await the result of `task`, which continues if the caller is cancelled.
 
-    Raises Unsettled if the task ended with its workspace's session: the caller, whose turn may
-    continue in another session, must not take that for a cancellation of its turn.
+    Raises Unsettled if the task ended with its workspace's session. The caller's turn may continue
+    in another session, so it must not mistake this for the
+    cancellation of the turn.
     """
     try:
         return await asyncio.shield(task)

@@ -1,9 +1,9 @@
-"""Socket Mode: keeps one connection alive with slack_sdk's client.
+"""Keeps one Socket Mode connection alive with slack_sdk's client.
 
-slack_sdk would reconnect to the same address forever, but Slack's addresses are valid for
-one connection. So `SocketMode` checks the connection twice a second and drops the address of
-a lost one, which makes the client fetch a new address. Connecting has a timeout, and a
-malformed frame affects nothing else.
+slack_sdk would keep reconnecting to the same address, but Slack's addresses are valid for one
+connection. `SocketMode` therefore checks the connection twice a second and drops a lost one's
+address, which makes the client fetch a new one. Connecting has a timeout, and a malformed frame
+affects nothing else.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _Client(SocketModeClient):
         await before.close()
 
     async def issue_new_wss_url(self) -> str:
-        """A new address; waits until there is one."""
+        """Return a new address, waiting until there is one."""
         return await self._new_url()
 
     async def process_message(self) -> None:

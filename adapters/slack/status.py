@@ -1,11 +1,11 @@
 """The status that Slack shows in a thread while the bot works on a reply.
 
-A status is a courtesy: no reply and no question waits for it, and its failures are only logged. It
-is set only when the rate limit leaves room to clear it as well. If a turn cannot clear its status
-within two seconds, a background task does, or the thread's next turn takes the status over.
+The status is optional: no reply or question waits for it, and its failures are only logged. It is
+set only when the rate limit leaves room to clear it as well. If a turn cannot clear its status
+within two seconds, a background task does, or the thread's next turn takes it over.
 
 Invariant: while Slack may show a session's status, its turn is unfinished or a leftover is
-recorded. So if the process dies, the turn's next attempt or `bot.catchup.leftovers` clears it.
+recorded. If the process dies, the turn's next attempt or `bot.catchup.leftovers` clears it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Statuses(Protocol):
         ...
 
     def drop(self, thread: Thread, status: ReplyStatus) -> None:
-        """Forget a status that another process clears."""
+        """Forget a status that another process will clear."""
         ...
 
     def start_clearing(self, thread: Thread, status: ReplyStatus) -> asyncio.Task[None]:
@@ -64,13 +64,15 @@ class Statuses(Protocol):
         ...
 
     async def hand_over(self, thread: Thread, status: ReplyStatus) -> None:
-        """Stop clearing for an earlier turn in `thread`: `status` will clear that one too."""
+        """Stop clearing an earlier turn's status in `thread`: `status` will clear it too."""
         ...
 
 
 class ReplyStatus:
-    """One turn's status: the agent session's, which comes with Slack's own stop button, or words
-    under the thread if the app is no agent.
+    """One turn's status.
+
+    This is the agent session's, which comes with Slack's own stop button, or words under the thread
+    if the app is not an agent.
     """
 
     def __init__(
@@ -100,8 +102,8 @@ class ReplyStatus:
 
     @property
     def may_be_set(self) -> bool:
-        """Whether Slack may show the session's status; it removes words under a thread on its
-        own."""
+        """Whether Slack may still show the session's status; it removes words under a thread on
+        its own."""
         return SESSIONS in self._maybe_set
 
     def assume_session(self) -> ReplyStatus:
@@ -117,14 +119,14 @@ class ReplyStatus:
         earlier._maybe_set, earlier._recorded = set(), False
 
     def show(self) -> None:
-        """Set the status, in the background; under the caller's lease, as if it were the caller."""
+        """Set the status in the background, using the caller's lease."""
         if self._showing is None:
             self._registry.register(self._thread, self)
             self._showing = create_task_under_same(self._show())
 
     @contextlib.contextmanager
     def cleared_by_post(self) -> Iterator[None]:
-        """Enclose a post: Slack then removes the words that were set before it."""
+        """Wrap a post, after which Slack removes the words that were set before it."""
         set_before = self._showing is None or self._showing.done()
         yield
         if set_before:
@@ -132,7 +134,7 @@ class ReplyStatus:
 
     @contextlib.contextmanager
     def cleared_by_stop(self, final: bool) -> Iterator[str | None]:
-        """Enclose chat.stopStream; yields the session status to send with it, if any."""
+        """Wrap chat.stopStream; yields the session status to send with it, if any."""
         clears = final and self.stoppable
         yield CLEARED[SESSIONS] if clears else None
         if clears:
@@ -144,7 +146,7 @@ class ReplyStatus:
             self._maybe_set.discard(method)
 
     def abandon(self) -> None:
-        """Send nothing more: another process clears the status."""
+        """Send nothing more: another process will clear the status."""
         self._registry.drop(self._thread, self)
         if self._showing is not None:
             self._showing.cancel()
@@ -153,8 +155,10 @@ class ReplyStatus:
             self.release()
 
     async def clear(self) -> None:
-        """Clear every status that may be set; after two seconds it is recorded as left, and
-        clearing continues in the background."""
+        """Clear every status that may be set.
+
+        After two seconds, it is recorded as a leftover, and clearing continues in the background.
+        """
         task = self._registry.start_clearing(self._thread, self)
         landing = max(self._landed_at - self._clock.monotonic(), 0.0) if self._maybe_set else 0.0
         await asyncio.wait({task}, timeout=landing + CLEAR_SECONDS)
@@ -166,7 +170,8 @@ class ReplyStatus:
             await self._settle()
 
     async def _settle(self) -> None:
-        """The clearing has ended: forget the leftover if there is none, else leave it to others."""
+        """Finish clearing: forget the leftover if nothing is left, otherwise leave it to other
+        processes."""
         if not self._recorded:
             return
         if self.may_be_set:
@@ -176,11 +181,11 @@ class ReplyStatus:
             await self._registry.leftovers.settle(self._leftover)
 
     def release(self) -> None:
-        """This process clears the recorded leftover no longer."""
+        """Stop claiming the recorded leftover for this process."""
         self._registry.leftovers.release(self._leftover)
 
     async def finish(self) -> None:
-        """Clear the status once every request that may set it has arrived, and retry failures."""
+        """Clear the status once every request that may set it has arrived, and retry on failure."""
         pauses = iter(RETRIES)
         try:
             await self._stop_showing()
@@ -234,7 +239,8 @@ class ReplyStatus:
         return method in self._maybe_set
 
     def _may_land_late(self) -> None:
-        """A request whose outcome is unknown may be carried out after one that clears: wait."""
+        """Whether a request with an unknown outcome may still take effect after a clearing one,
+        so that it must wait."""
         self._landed_at = max(self._landed_at, self._clock.monotonic() + IN_FLIGHT_SECONDS)
 
     async def _try_clear(self, method: str) -> bool:

@@ -18,7 +18,7 @@ Clearing = tuple[ReplyStatus, asyncio.Task[None]]
 
 
 class StatusRegistry:
-    """The statuses of one workspace that are shown or being cleared, by thread."""
+    """One workspace's statuses that are shown or being cleared, by thread."""
 
     def __init__(self, *, api: WebApi, clock: Clock, leftovers: Leftovers) -> None:
         self._api, self._clock, self.leftovers = api, clock, leftovers
@@ -31,7 +31,7 @@ class StatusRegistry:
         return bool(self._live or self._clearing)
 
     def status(self, thread: Thread, conversation: int, *, left_over: bool) -> ReplyStatus:
-        """A turn's status; `left_over` if a process that died may have set one."""
+        """A turn's status; `left_over` means that a dead process may have set one."""
         return ReplyStatus(
             registry=self,
             api=self._api,
@@ -68,9 +68,9 @@ class StatusRegistry:
             await _hand_over(earlier, status)
 
     async def remove(self, leftover: Leftover) -> None:
-        """Clear a session's status that another process, or another session, left.
+        """Clear a session's status left by another process or session.
 
-        Raises Unsettled if a turn shows a status in the thread, or clears one, at the moment.
+        Raises Unsettled if a turn is showing or clearing a status in the thread.
         """
         thread = (leftover.channel, leftover.name)
         if thread in self._live or thread in self._clearing:
@@ -81,7 +81,8 @@ class StatusRegistry:
             raise Unsettled("Slack has not cleared the status")
 
     async def aclose(self) -> None:
-        """Stop clearing after a short wait; what is left is recorded, or its turn is unfinished."""
+        """Stop clearing after a short wait; whatever is left is recorded, or its turn is
+        unfinished."""
         clearing = list(self._clearing.values())
         tasks = [task for _, task in clearing]
         if tasks:

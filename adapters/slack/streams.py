@@ -1,4 +1,4 @@
-"""Native streams of one reply: starts them, appends text and closes them.
+"""One reply's native streams: starts them, appends text and closes them.
 
 Slack ends a stream that is too old or too long, or that a person stopped. Its text stays and the
 page continues by edits, the first of which adds the missing identity. If a stream cannot be
@@ -64,7 +64,7 @@ class Streams:
         return allowed and not self.stopped and not self._failed
 
     def overdue(self, page: int) -> bool:
-        """Whether a page's stream is so old that Slack would soon end it."""
+        """Whether a page's stream is so old that Slack would end it soon."""
         started_at = self._started_at.get(page)
         return started_at is None or self._clock.monotonic() - started_at > MAX_SECONDS
 

@@ -94,7 +94,7 @@ class SlackSurface:
 
     @property
     def files(self) -> FileRules | None:
-        """The configured rules; None where Slack refused a file in the last ten minutes."""
+        """The configured file rules; None where Slack refused a file in the last ten minutes."""
         return self._rules if self._files.accepted else None
 
     @property
@@ -117,11 +117,11 @@ class SlackSurface:
 
     # ── planning ──────────────────────────────────────────────────────────────────────────────
     def plan(self, shown: Shown, frame: Frame) -> Request | None:
-        """The next request. Pure, except that it depends on the time when a stream is overdue.
+        """The next request. Pure, except that an overdue stream depends on the time.
 
-        After a person stopped a stream, the reply does not grow until the turn's result is
-        known. Since Slack cannot edit a message's file, a page whose file changes and those
-        below it are removed and posted again.
+        After a person stopped a stream, the reply does not grow until the turn's result is known.
+        Slack cannot edit a message's file, so when a page's file changes, that page and those below
+        it are removed and posted again.
         """
         if self._streams.stopped and not frame.final:
             return None

@@ -18,42 +18,42 @@ from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 
-# How long an answer of auth.test counts, in seconds: of a valid token, and of a refused one.
+# How long an auth.test result counts, in seconds: for a valid token, and for a refused one.
 VALID_SECONDS, REFUSED_SECONDS = 2.0, 60.0
 
 
 class TokenSource(Protocol):
-    """Where the token of a workspace comes from."""
+    """Provides a workspace's token."""
 
     @property
     def remedy(self) -> str:
-        """What people do about a token that Slack refuses, for the log."""
+        """Advice for the log on a token that Slack refuses."""
         ...
 
     async def get(self) -> str:
-        """The token to send now. Raises a PlatformError if there is none."""
+        """Return the token to send now. Raises a PlatformError if there is none."""
         ...
 
     async def replaced(self, refused: str) -> bool:
-        """Whether there is another token by now than this one, which Slack refused."""
+        """Whether another token has since replaced this one, which Slack refused."""
         ...
 
     def report(self, refusal: str) -> None:
-        """auth.test refuses the token with this code, or accepts it again ("")."""
+        """Record that auth.test refuses the token with this code, or accepts it again ("")."""
         ...
 
     @property
     def busy(self) -> bool:
-        """Whether something is being written."""
+        """Whether the source is writing to its database."""
         ...
 
     async def aclose(self) -> None:
-        """Wait for what is being written."""
+        """Wait for pending writes."""
         ...
 
 
 class FixedToken:
-    """`TokenSource` of the setting SLACK_BOT_TOKEN."""
+    """`TokenSource` for the setting SLACK_BOT_TOKEN."""
 
     remedy = "the app must be installed again and SLACK_BOT_TOKEN replaced"
     busy = False
@@ -66,14 +66,14 @@ class FixedToken:
         return self._token
 
     async def replaced(self, refused: str) -> bool:
-        """It stays the same while the bot runs."""
+        """Always False: the token stays the same while the bot runs."""
         return False
 
     def report(self, refusal: str) -> None:
-        """`TokenVerifier` has it."""
+        """Do nothing: `TokenVerifier` keeps the refusal."""
 
     async def aclose(self) -> None:
-        """There is nothing to wait for."""
+        """Do nothing: there are no pending writes."""
 
 
 class TokenVerifier:

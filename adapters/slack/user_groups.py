@@ -1,7 +1,7 @@
 """The workspace's user groups from usergroups.list; pure.
 
-Groups are known by their id and their handle (@oncall), which Slack keeps unique. Their titles are
-not used: anyone who may create a group could give it another one's title.
+Groups are known by their id and their handle (@oncall), which Slack keeps unique. Titles are
+ignored: anyone who may create a group could copy another group's title.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from adapters.slack.payloads import Payload, ident, text
 from bot.config.policy_references import fold
 
 MAX_LISTED = 500
-"""Members that Slack lists in `subteam_updated`, whose `user_count` has the real number; we assume
-the same of usergroups.list."""
+"""The most members that Slack lists in `subteam_updated`, whose `user_count` gives the real
+number; we assume the same for usergroups.list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class UserGroups:
 
 
 def parse_groups(listed: Sequence[Payload]) -> UserGroups:
-    """The groups that are not disabled."""
+    """The enabled groups."""
     handles: dict[str, str] = {}
     by_user: dict[str, set[str]] = defaultdict(set)
     is_complete = True
@@ -58,7 +58,7 @@ def parse_groups(listed: Sequence[Payload]) -> UserGroups:
 
 
 def _is_cut(group: Payload, listed: int) -> bool:
-    """Whether the group has more members than are listed. Slack sends the count as text, too."""
+    """Whether the group has more members than are listed. Slack may send the count as text."""
     count = group.get("user_count")
     number = int(count) if isinstance(count, int | str) and str(count).isdecimal() else 0
     return listed >= MAX_LISTED and number > listed

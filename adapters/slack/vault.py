@@ -1,4 +1,4 @@
-"""The encrypted installations in the database, as slack_sdk's flow and the tokens use them."""
+"""The database's encrypted installations, for slack_sdk's flow and the token sources."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ANYWHERE = "*"
 
 
 class InstallRefused(BoltError):
-    """An installation that must not be stored. `reason` is one of `oauth_pages.FAILURES`."""
+    """The installation must not be stored. `reason` is one of `oauth_pages.FAILURES`."""
 
     def __init__(self, reason: str, workspace: str = "") -> None:
         super().__init__(reason)
@@ -50,16 +50,16 @@ class Vault:
         self.records, self.clock, self._box = records, clock, box
 
     async def read(self, workspace: str) -> StoredInstallation | None:
-        """An installation. Raises WrongKey."""
+        """Read an installation. Raises WrongKey."""
         found = await self.records.read(PLATFORM, workspace)
         return None if found is None else unseal(self._box, found)
 
     async def save(self, stored: StoredInstallation) -> int:
-        """Store an installation in place of an earlier one; returns its revision."""
+        """Store an installation in place of any earlier one; returns its revision."""
         return await self.records.save(stored.installation, seal(self._box, stored))
 
     async def renew(self, stored: StoredInstallation) -> bool:
-        """Store new credentials, if those of `stored.revision` are still the stored ones."""
+        """Store new credentials, unless those of `stored.revision` have since been replaced."""
         return await self.records.renew(
             PLATFORM,
             stored.installation.workspace,
@@ -69,10 +69,10 @@ class Vault:
         )
 
     async def unlock(self) -> Sequence[KnownInstallation]:
-        """All installations, with credentials that the newest key encrypts from now on.
+        """Return all installations, re-encrypting their credentials with the newest key.
 
-        An installation that no key decrypts stays as it is, and its workspace is down. Raises
-        CannotStart if that is so for all of them.
+        An installation that no key decrypts stays unchanged, and its workspace is down. Raises
+        CannotStart if that is true of all of them.
         """
         every = await self.records.list_sealed(PLATFORM)
         locked = 0
@@ -94,7 +94,7 @@ class SlackInstallationStore(AsyncInstallationStore):
     """slack_sdk's interface to the installations.
 
     `teams` are the workspaces and organizations that may install the app; those that have it may
-    install it again. `identify` asks auth.test with a token, `give_back` returns a token to Slack,
+    install it again. `identify` calls auth.test with a token, `give_back` returns a token to Slack,
     and `saved` is awaited with the workspace of each new installation.
     """
 
@@ -112,12 +112,12 @@ class SlackInstallationStore(AsyncInstallationStore):
 
     @property
     def logger(self) -> Logger:
-        """Slack's libraries log here."""
+        """The logger for Slack's libraries."""
         logger: logging.Logger = quiet_logger()
         return logger
 
     async def async_save(self, installation: Installation) -> None:
-        """Store what the flow was granted. Raises InstallRefused."""
+        """Store the installation that the flow was granted. Raises InstallRefused."""
         workspace = workspace_key(
             installation.enterprise_id,
             installation.team_id,
@@ -140,7 +140,7 @@ class SlackInstallationStore(AsyncInstallationStore):
         return await self._vault.records.read(PLATFORM, workspace) is not None
 
     async def async_save_bot(self, bot: Bot) -> None:
-        """Store the renewed tokens of an installation."""
+        """Store an installation's renewed tokens."""
         stored = await self._find(bot.enterprise_id, bot.team_id, bot.is_enterprise_install)
         if stored is not None:
             await self._vault.renew(renewed(stored, bot))
@@ -164,7 +164,7 @@ class SlackInstallationStore(AsyncInstallationStore):
         user_id: str | None = None,
         is_enterprise_install: bool | None = False,
     ) -> Installation | None:
-        """The bot, as an installation: no person's token is ever asked for."""
+        """The bot as an installation: the app never asks for a person's token."""
         bot = await self.async_find_bot(
             enterprise_id=enterprise_id,
             team_id=team_id,
@@ -173,7 +173,7 @@ class SlackInstallationStore(AsyncInstallationStore):
         return None if bot is None else Installation(user_id="", **bot.to_dict_for_copying())
 
     async def async_delete_bot(self, *, enterprise_id: str | None, team_id: str | None) -> None:
-        """Remove the installation of a workspace, or without one of an organization."""
+        """Remove a workspace's installation or, without a workspace, an organization's."""
         workspace = workspace_key(enterprise_id, team_id, is_org=team_id is None)
         now = self._vault.clock.time()
         await self._vault.records.remove(PLATFORM, workspace, installed_until=now)
@@ -181,7 +181,7 @@ class SlackInstallationStore(AsyncInstallationStore):
     async def async_delete_installation(
         self, *, enterprise_id: str | None, team_id: str | None, user_id: str | None = None
     ) -> None:
-        """A person's part of an installation is not stored."""
+        """Do nothing: a person's part of an installation is not stored."""
 
     async def _find(
         self, enterprise: str | None, team: str | None, is_org: bool | None

@@ -1,4 +1,4 @@
-"""One workspace in which the app is installed: the bot's identity, the Web API and known names.
+"""One workspace that installed the app: the bot's identity, the Web API and known names.
 
 Reading an event never waits long for Slack: a name that is not known in time stays an id.
 """
@@ -42,7 +42,7 @@ MAX_THREADS = 20_000
 
 
 class Workspace:
-    """Everything that handling one workspace's events needs.
+    """Everything needed to handle one workspace's events.
 
     `listens`: see `bot.ports.inbox.AccessLookup`.
     """
@@ -72,7 +72,7 @@ class Workspace:
     ) -> Incoming | None:
         """The event as a message to the bot; None if it does not concern the bot.
 
-        `default_address` applies to a message that does not address the bot.
+        `default_address` applies to messages that do not address the bot.
         """
         event = mapping(body, "event")
         if not events.is_from_person(event, self.me):
@@ -104,13 +104,14 @@ class Workspace:
         return address
 
     def note(self, event: Payload) -> None:
-        """Remember that a thread has replies."""
+        """Remember from an event that a thread has replies."""
         channel, thread = payloads.ident(event, "channel"), events.thread_of(event)
         if thread != events.message_ts(event):
             self._threads[channel, thread] = True
 
     def has_replies(self, channel: str, thread: str) -> bool:
-        """Whether a reply in the thread was seen; Slack shows private messages only there."""
+        """Whether the bot saw a reply in the thread; Slack shows private messages only in such
+        threads."""
         return (channel, thread) in self._threads
 
     async def read_message(
@@ -120,7 +121,7 @@ class Workspace:
         ts: str,
         priority: Priority = Priority.CONTROL,
     ) -> Payload | None:
-        """A message as it is now; None if it was deleted. Raises a PlatformError."""
+        """A message's current version; None if it was deleted. Raises a PlatformError."""
         try:
             answer = await self.api.read_paced(
                 "conversations.replies",
@@ -140,7 +141,7 @@ class Workspace:
         return next((one for one in found if events.message_ts(one) == ts), None)
 
     async def read_thread(self, channel: str, ts: str, limit: int) -> list[Payload]:
-        """A message and its replies, at most `limit`; none if it was deleted, or is a reply.
+        """A message and its replies, at most `limit`; none if it was deleted, or is itself a reply.
 
         Raises a PlatformError.
         """
@@ -156,7 +157,8 @@ class Workspace:
         return response.mapping("channel")
 
     async def names(self, messages: Sequence[Payload]) -> dict[str, str]:
-        """The names of the people and channels in `messages`, by id, if Slack says them soon."""
+        """The names of the people and channels in `messages`, by id, if Slack returns them in
+        time."""
         return await self._names(messages, NAMES_SECONDS)
 
     async def _read_mention(self, event: Payload) -> Payload | None:
@@ -181,7 +183,7 @@ class Workspace:
         )
 
     def key(self, channel: str, thread: str = "") -> ConversationKey:
-        """The key of a thread's conversation, or of a whole channel."""
+        """The key for a thread's conversation, or for a whole channel."""
         return ConversationKey(events.PLATFORM, self.me.team, channel, thread)
 
     async def aclose(self) -> None:
@@ -191,7 +193,7 @@ class Workspace:
         await self.facts.aclose()
 
     async def _names(self, messages: Sequence[Payload], within: float) -> dict[str, str]:
-        """The names in `messages`, by id, that are known after at most `within` seconds.
+        """The names in `messages`, by id, that become known within `within` seconds.
 
         A channel's id begins with C, D or G, a person's with U or W.
         """

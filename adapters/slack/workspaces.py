@@ -26,7 +26,7 @@ from bot.replies.ratelimit.limiter import AccountRateLimiter
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_ASKED = 50
-"""Workspaces that are asked about one name, because a rule does not say which it is about."""
+"""How many workspaces to ask about one name when a rule does not say which it means."""
 
 REMOVED = "the app was removed from the workspace, or its token was revoked"
 
@@ -35,26 +35,26 @@ class Workspaces(Protocol):
     """Finds the session of a workspace."""
 
     def session(self, workspace: str) -> Session:
-        """The session of the conversations with this workspace in their keys.
+        """The session for conversations with this workspace in their keys.
 
         Raises Gone if the app is not installed there, and Down until that is known.
         """
         ...
 
     async def find(self, body: Payload) -> Session | None:
-        """The session of a delivery; None if the app is not installed there."""
+        """The session for a delivery; None if the app is not installed there."""
         ...
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        """Serves while inside. Raises CannotStart."""
+        """Serve inside this context. Raises CannotStart."""
         ...
 
     async def connected(self) -> None:
-        """Events arrive for the first time or again."""
+        """Handle that events arrive, for the first time or again."""
         ...
 
     def connection_lost(self) -> None:
-        """Events no longer arrive."""
+        """Handle that events no longer arrive."""
         ...
 
     def names(self) -> Sequence[str]:
@@ -62,16 +62,16 @@ class Workspaces(Protocol):
         ...
 
     def limiters(self) -> Sequence[AccountRateLimiter]:
-        """The budgets of the workspaces that have a session."""
+        """The budgets of the workspaces that currently have a session."""
         ...
 
     @property
     def problem(self) -> str:
-        """Why the bot cannot work, as a sentence for /healthz; "" if it can."""
+        """The reason why the bot cannot work, as a sentence for /healthz; "" if it can."""
         ...
 
     def details(self) -> Mapping[str, str]:
-        """More for /healthz."""
+        """Further details for /healthz."""
         ...
 
 
@@ -101,7 +101,7 @@ class OneWorkspace:
         return self._session
 
     def session(self, workspace: str) -> Session:
-        """The session; keys of other workspaces are from another token's time."""
+        """Return the session; keys with other workspaces were stored under an earlier token."""
         return self._open
 
     async def find(self, body: Payload) -> Session | None:
@@ -143,14 +143,14 @@ class OneWorkspace:
 
 
 def choose(names: Iterable[str], wanted: Collection[str]) -> Sequence[str]:
-    """The `names` that are wanted, MAX_ASKED at most; "" among `wanted` is any."""
+    """The `names` in `wanted`, at most MAX_ASKED; "" in `wanted` stands for any."""
     found = (name for name in names if "" in wanted or name in wanted)
     return tuple(islice(found, MAX_ASKED))
 
 
 @asynccontextmanager
 async def open_workspace(token: str, api_url: str | None, clock: Clock) -> AsyncIterator[Workspace]:
-    """A workspace for a few questions, without events."""
+    """Connect to a workspace for a few questions, without receiving events."""
     async with new_session() as http:
         api = WebApi(
             client=web_client("", api_url, http),

@@ -87,7 +87,7 @@ class WebAdapter:
 
     @property
     def directory(self) -> Directory:
-        """The users: administrators are those of ADMINS, all others are members."""
+        """The users as a directory: those in ADMINS are administrators, all others members."""
         return self._directory
 
     async def _tell(self, _key: ConversationKey, author: Author, text: str) -> None:
@@ -95,8 +95,10 @@ class WebAdapter:
         self._events.push_notice(author.id, None, text, None)
 
     async def run(self, inbox: Inbox) -> None:
-        """Accept requests until cancelled; then end every stream. A failure ends no stream,
-        because the adapter runs again a moment later."""
+        """Accept requests until cancelled, then end every stream.
+
+        A failure ends no stream, because the adapter runs again a moment later.
+        """
         self._chat.inbox = inbox
         try:
             await inbox.connected(PLATFORM)
@@ -113,7 +115,8 @@ class WebAdapter:
             self._chat.inbox = None
 
     def models_changed(self) -> None:
-        """Other models are offered: every open page reads its threads and choices again."""
+        """Make every open page reload its threads and choices, because the offered models
+        changed."""
         self._hub.refresh()
 
     def surface(self, claim: Claim) -> Surface:
@@ -138,23 +141,26 @@ class WebAdapter:
         )
 
     def _show_text(self, live: LiveReply) -> None:
-        """A reply has new text: show it on the pages here, and on those at other processes."""
+        """Show a reply's new text on the pages here and at other processes."""
         self._events.push_live_reply(live)
         self._sender.changed()
 
     async def _tell_state(self, live: LiveReply) -> None:
-        """A reply has begun or ended: tell the pages here, and those at other processes."""
+        """Tell the pages here and at other processes that a reply has begun or ended."""
         await self._events.push_reply(live)
         signal = Signal(SignalKind.LIVE, live.conversation, live.turn, reason=live.workspace)
         self._cluster.send(signal)
 
     def _tell_others(self, workspace: str, conversation: int) -> None:
-        """What the page shows of a conversation has changed: tell the pages at other processes."""
+        """Tell the pages at other processes that a conversation's display has changed."""
         self._cluster.send(Signal(SignalKind.LIVE, conversation, reason=workspace))
 
     async def _on_live(self, signal: Signal) -> None:
-        """At another process, a workspace's reply has begun or ended, or what its page shows has
-        changed; without a workspace, all of this may have happened."""
+        """Handle another process's signal that a reply began or ended, or that its page's display
+        changed.
+
+        Without a workspace, any of this may have happened anywhere.
+        """
         if signal.reason:
             self._follower.changed(signal.turn, signal.reason)
             self._hub.wake(signal.turn)
@@ -179,11 +185,11 @@ class WebAdapter:
         raise AttachmentError(Omission.GONE)
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Hand a command's reply to the request that waits for it."""
+        """Pass a command's reply to the request that waits for it."""
         self._chat.resolve_command(incoming.message_id, answer)
 
     async def check(self) -> Sequence[Finding]:
-        """Nothing to check: there is no connection."""
+        """No findings: there is no connection to check."""
         return ()
 
     def health(self) -> Health:

@@ -1,6 +1,7 @@
-"""Administrators' access to conversations of public channels, on every platform.
+"""Administrators' access to conversations in public channels, on every platform.
 
-Invariant: never a private channel or a direct message, and each access is in the audit first.
+Invariant: administrators never see a private channel or a direct message, and each access is
+recorded in the audit first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The result of a concluded turn for a program: the answer, or an error with our sentence.
+"""A concluded turn's result for a program: the answer, or an error with our sentence.
 
 Invariant: a provider's words never reach the client; the log has them, with the turn's id.
 """
@@ -46,7 +46,7 @@ _NO_MESSAGE = uuid.UUID("0b8f4c54-9a06-4a5e-8b7d-8d1f0f0a6c11")
 
 
 def http_error(reply: ReplyRecord) -> HTTPException | None:
-    """The error of a concluded reply, or None if it is a complete answer."""
+    """The error for a concluded reply, or None if it is a complete answer."""
     outcome = reply.outcome
     if outcome is Outcome.ANSWERED or (outcome is Outcome.STOPPED and reply.content):
         return None

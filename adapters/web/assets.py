@@ -54,15 +54,15 @@ class PageRoutes:
         self._files = files
 
     async def index(self, request: Request) -> Response:
-        """The page. Browsers ask whether it is new each time: one short round trip."""
+        """The page. Browsers check each time whether it has changed, in one short round trip."""
         policy = {"Content-Security-Policy": PAGE_POLICY}
         return _respond(request, self._files.index, REVALIDATE | policy)
 
     async def file(self, request: Request) -> Response:
         """A file, with or without the version in its address.
 
-        After an update, a page of before may ask this process under the version of before. It gets
-        the file of now, which it must not keep under that address.
+        After an update, an old page may ask this process for a file under the old version. It gets
+        the current file, which the browser must not cache under that address.
         """
         name = request.path_params["name"]
         version, _, rest = name.partition("/")

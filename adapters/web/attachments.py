@@ -1,7 +1,7 @@
 """The bytes of attachments, for their owner.
 
-Invariant: nothing that is sent here can run. Only raster images, recognized by their bytes, may be
-shown in place; everything else is downloaded, as bytes without a type.
+Invariant: nothing sent here can run. Only raster images, recognized by their bytes, may be
+displayed inline; everything else is downloaded, as bytes without a type.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CONTENT = {"schema": {"type": "string", "format": "binary"}}
 
 
 class AttachmentRoutes:
-    """The route of attachments' bytes."""
+    """The route for attachments' bytes."""
 
     def __init__(self, places: Places) -> None:
         self._places = places
@@ -59,7 +59,7 @@ class AttachmentRoutes:
 
 
 def content_response(found: AttachmentContent, *, preview: bool) -> Response:
-    """The content of an attachment, or a small picture. Raises HTTPException 404."""
+    """The content of an attachment, or its preview. Raises HTTPException 404."""
     data = _preview(found) if preview else found.data
     if data is None:
         raise HTTPException(404, http_texts.FILE_NOT_STORED)
@@ -71,7 +71,7 @@ def content_response(found: AttachmentContent, *, preview: bool) -> Response:
 
 
 def _preview(found: AttachmentContent) -> bytes | None:
-    """The scaled picture of the extract, or the original if it is a picture; else None."""
+    """The extract's scaled picture, or the original if it is a picture; otherwise None."""
     if found.extract is not None and found.extract.images:
         return found.extract.images[0].data
     return found.data if found.data is not None and raster_type(found.data) else None

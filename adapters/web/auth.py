@@ -1,7 +1,7 @@
-"""Authentication: bearer tokens, and protection against requests of other sites' pages.
+"""Authentication: bearer tokens, and protection against requests from other sites' pages.
 
-Invariant: nothing behind the guard runs for a request that another site's page could have made
-in a person's browser, under our name (Origin) or under a name rebound to us (Host).
+Invariant: nothing behind the guard runs for a request that another site's page could have made in a
+person's browser, under our name (Origin) or under a name rebound to us (Host).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FORWARDED = re.compile(
     r"|x-(forwarded|original|envoy|azure|arr|amz|appengine|proxy).*"
     r"|(cf|fly|fastly|akamai|tailscale|ngrok|proxy)-.*"
 )
-"""Headers added by proxies and tunnels: the client behind one can be anywhere."""
+"""Headers that proxies and tunnels add: the client behind one can be anywhere."""
 
 OPEN_PATHS = ("/", "/docs", "/openapi.json")
 NO_SUCH_PAGE = (
@@ -52,7 +52,7 @@ NO_SUCH_PAGE = (
     '<p><a href="/">Open Threadline</a></p></html>'
 )
 OPEN_FOLDERS = ("/static/", "/docs/")
-"""Paths without secrets, to which links on other sites may lead."""
+"""Folders without secrets, to which other sites may link."""
 
 
 # ── who ───────────────────────────────────────────────────────────────────────────────────────
@@ -69,7 +69,7 @@ class Access:
         return bool(self._digests)
 
     def user_of(self, token: str | None) -> str | None:
-        """The user of a token. Compares all tokens, each in constant time."""
+        """A value that only the user's token can derive from a secret; None for an unknown user."""
         if not self._digests:
             return LOCAL_USER
         given = _digest(token or "")
@@ -111,7 +111,8 @@ User = Annotated[str, Security(require_user)]
 
 
 StillAllowed = Callable[[], Awaitable[bool]]
-"""Whether the user of a request is still allowed what the request was; for long streams."""
+"""Checks whether a request's user still has the access that the request was granted; for long
+streams."""
 
 
 async def require_still_allowed(request: Request) -> StillAllowed:

@@ -1,9 +1,9 @@
-"""Cuts in a long unfinished block, so that its beginning is not rendered again at each update.
+"""Cuts in a long unfinished block, so that updates do not render its beginning again.
 
-Invariant: the HTML of a block with a cut is the HTML of the whole block. A table's rows and the
-lines of a code block do not depend on each other. Text before a cut in a paragraph contains no
-mark that text after it could complete: each pair of marks there is closed, and a blank, which no
-pair of marks crosses unnoticed, is the border.
+Invariant: cutting a block does not change its HTML. A table's rows and the lines of a code block do
+not depend on each other. In a paragraph, text before a cut contains no mark that later text could
+complete: each pair of marks there is closed, and the cut is at a blank, which no pair of marks
+crosses unnoticed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from bot.replies.markdown.math import LONGEST_DISPLAY, LONGEST_INLINE
 from bot.replies.markdown.table_rows import split_cells
 
 MOST_GROWING = 2_000
-"""Characters of a growing code block to highlight at most: each frame highlights it again."""
+"""The most characters of a growing code block to highlight: each frame highlights it again."""
 
 SHORTEST = 400
-"""Characters of a block's rest to cut again at least: a shorter rest takes half a millisecond."""
+"""The fewest characters after a cut that justify another cut: a shorter rest takes half a
+millisecond."""
 
 LEFT = 2
-"""Lines of a table or of code after a cut at least: the last one is incomplete."""
+"""The fewest lines of a table or code block to leave after a cut: the last one is incomplete."""
 
 _LEFT_CHARACTERS = 40  # of a paragraph after a cut at least: the last word is incomplete
 _TABLE_END = "</tbody>\n</table></div>\n"
@@ -55,7 +56,8 @@ class Cut:
     missing: int = 0  # cells that the rows before the cut lack
 
     def holds(self, source: str, start: int) -> bool:
-        """Whether no limit for the whole block, which begins at `start`, can have been reached."""
+        """Whether the block, which begins at `start`, certainly stays within all limits on whole
+        blocks."""
         if self.columns:
             most = (source.count("\n", self.at) + 1) * self.columns
             return self.missing + most <= MOST_CELLS
@@ -114,7 +116,7 @@ class _Block:
         return self.tail[line_start(self.tail, first) : line_start(self.tail, after)]
 
     def after_rows(self, columns: int) -> Cut | None:
-        """A cut after the complete rows of a table."""
+        """Cut after the complete rows of a table."""
         begin = self.html.find("<tbody>\n") + len("<tbody>\n")
         rows = self.html[begin : -len(_TABLE_END)].split("</tr>\n")[:-1]
         kept = len(rows) - LEFT
@@ -134,7 +136,7 @@ class _Block:
         )
 
     def after_lines(self, length: int) -> Cut | None:
-        """A cut after complete lines of code that is too long for colors."""
+        """Cut after complete lines of code that is too long for colors."""
         if self.cut is None and length <= MOST_GROWING:
             return None
         begin = self.html.find(_CODE) + len(_CODE)
@@ -152,7 +154,7 @@ class _Block:
         )
 
     def after_words(self, env: dict[str, Any]) -> Cut | None:
-        """A cut after text of a paragraph that no later text can change."""
+        """Cut after the text of a paragraph that no later text can change."""
         begin = len(self.cut.head) if self.cut else line_start(self.tail, self.first)
         text = self.tail[begin:]
         if self.cut is None:
@@ -180,8 +182,8 @@ def _is_within_limits(text: str) -> bool:
 def _is_border(text: str, end: int) -> bool:
     """Whether the line that contains `end` stays a line of the paragraph, whatever follows.
 
-    A line with a word in it is no rule, heading mark or delimiter row of a table. A pipe may make
-    it the header of a table, and formulas are recognized by their whole line.
+    A line with a word in it is no rule, heading mark or delimiter row. A pipe may turn it into a
+    table's header, and formulas are recognized by their whole line.
     """
     line = text[text.rfind("\n", 0, end) + 1 : end].lstrip(" ")
     known = any(map(str.isalnum, line)) and "|" not in line and line[0] not in "$\\"
@@ -228,7 +230,8 @@ def _has_no_open_bracket(text: str) -> bool:
 
 
 def _has_no_open_mark(chunk: str, env: dict[str, Any]) -> bool:
-    """Whether no emphasis is left open, and each beginning of a link's target is a link's."""
+    """Whether all emphasis is closed, and each beginning of a link target belongs to a complete
+    link."""
     inline = page_parser().inline
     state = StateInline(chunk, page_parser(), env, [])
     inline.tokenize(state)

@@ -1,6 +1,6 @@
 """Versions of questions and answers: the page's endpoints, and the events for its tabs.
 
-Invariant: which branch is shown is stored before any tab hears of it, so all tabs agree.
+Invariant: the shown branch is stored before any tab learns of it, so all tabs agree.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bot.inbox import commands
 
 
 class EditedQuestion(BaseModel):
-    """Another version of the question with the id `message`. The same `client_id` again changes
+    """Another version of the question with the id `message`. Repeating a `client_id` changes
     nothing."""
 
     message: uuid.UUID
@@ -37,7 +37,7 @@ class EditedQuestion(BaseModel):
 
 
 class AnotherAnswer(BaseModel):
-    """Asks for another answer than the reply of `turn`. `model` null is the thread's."""
+    """A request for another answer in place of `turn`'s reply. A null `model` is the thread's."""
 
     turn: int = Field(ge=1, le=2**53)
     model: str | None = Field(default=None, max_length=MODEL_CHARACTERS)
@@ -71,7 +71,7 @@ class BranchRoutes:
         router.add_api_route(f"{place}/shown", self.show, methods=["PUT"])
 
     async def edit(self, user: User, thread: uuid.UUID, edited: EditedQuestion) -> dict[str, Any]:
-        """Ask another version of one's own question; what followed it is kept."""
+        """Ask another version of one's own question; keep everything that followed it."""
         record = await self._threads.record(user, thread)
         known = await self._library.message(record.conversation.id, str(edited.message))
         if known is None:
@@ -90,7 +90,7 @@ class BranchRoutes:
         return {"message": message}
 
     async def again(self, user: User, thread: uuid.UUID, wanted: AnotherAnswer) -> dict[str, Any]:
-        """Answer once more; the answer so far is kept."""
+        """Answer once more; keep the answer so far."""
         record = await self._threads.record(user, thread)
         reply = await self._library.reply(wanted.turn)
         if reply is None or reply.conversation != record.conversation.id:
@@ -111,14 +111,17 @@ class BranchRoutes:
         return {}
 
     async def _run(self, command: Command) -> None:
-        """Execute a command. Raises HTTPException 409 or 403 with its sentence if it did not."""
+        """Execute a command. On failure, raises HTTPException 409 or 403 with the command's
+        sentence."""
         answer = await self._chat.require_inbox().command(command)
         if answer.text:
             raise HTTPException(403 if answer.refused else 409, answer.whole)
 
     def changed(self, record: ConversationRecord, *, since: int | None) -> None:
-        """Tell every tab that another branch is shown; `since` is the first index that is no
-        longer shown, None if the tabs have to find it out."""
+        """Tell every tab that another branch is shown.
+
+        `since` is the first index no longer shown, None if the tabs must find it out.
+        """
         workspace = record.conversation.key.workspace
         self._events.push_branch(workspace, record.uid, since)
         self._chat.tell_others(workspace, record.conversation.id)

@@ -1,7 +1,7 @@
-"""The read marks of shared channels: which ones have something that a user has not seen yet.
+"""Tracks which shared channels have news for a user.
 
-Invariant: nothing that was said before a user's first visit is news. A mark is the time of a
-message, never this process's own: the process that stored the message may have another clock.
+Invariant: messages from before a user's first visit are never news. A mark is a message's time,
+never this process's own: the process that stored the message may have another clock.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ChannelNews:
         return router
 
     async def of(self, user: str) -> list[str]:
-        """The names of the channels with news. A first visit marks all of them as read."""
+        """The names of channels with news for a user. A first visit marks all of them as read."""
         places = self._places.shared_scopes
         found = await self._library.channel_reads(user, places)
         for place, read in zip(places, found, strict=True):
@@ -38,7 +38,7 @@ class ChannelNews:
         return [read.channel for read in found if read.has_news]
 
     async def mark_read(self, user: User, channel: str, mark: ReadMark) -> dict[str, Any]:
-        """The user has seen a channel; their other tabs and devices show it as read."""
+        """Mark a channel as read, also in the user's other tabs and devices."""
         place = scope_of(self._places.key(user, channel))
         if await self._library.mark_channel_read(user, place, mark.until):
             feed = self._chat.hub.feed(user)

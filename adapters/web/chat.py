@@ -39,16 +39,18 @@ from bot.ports.library import Library
 from bot.turns.display import strip_reasoning
 
 ANSWER_SECONDS = 10.0
-"""Seconds to wait for a command's reply: it depends on the database, never on a model."""
+"""Seconds to wait for a command's reply, which depends on the database and never on a model."""
 
 ELSEWHERE_SECONDS = 2.0
-"""Seconds after which the end of a reply is looked for that another process writes: the signal of
-it may be lost."""
+"""Seconds between checks whether a reply written by another process has ended: its signal may be
+lost."""
 
 
 class ChatService:
-    """Users' questions and their answers. `inbox` is set while the adapter runs. `currency` is the
-    one in which costs are shown, `shared` has the names of the page's shared channels.
+    """Users' questions and their answers.
+
+    `inbox` is set while the adapter runs. Costs are shown in `currency`; `shared` has the names of
+    the page's shared channels.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class ChatService:
             raise HTTPException(403, refusal)
 
     async def too_early(self, key: ConversationKey, user: str) -> HTTPException:
-        """The error of a question that comes before the rules' rate allows it."""
+        """The error for a question that the rules' rate limit does not allow yet."""
         author = Author(id=user, name=user)
         seconds = max(1, math.ceil(await self.require_inbox().wait_seconds(key, author)))
         sentence = access_texts.too_early(seconds, own=True)
@@ -275,7 +277,8 @@ class ChatService:
                 await self._wait(turn, woken)
 
     async def _wait(self, turn: int, woken: asyncio.Event) -> None:
-        """Wait for a change; a reply that another process writes may change without a word."""
+        """Wait for a change, but not forever: another process may change its reply without a
+        signal."""
         elsewhere = self.hub.live(turn) is None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ELSEWHERE_SECONDS if elsewhere else None):

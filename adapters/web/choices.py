@@ -1,6 +1,6 @@
-"""What people choose for their threads: the models with facts, a default of their own, settings.
+"""What people choose for their threads: models, a default model of their own, settings.
 
-Invariant: what the rules of a place forbid is refused here, and has no effect on requests.
+Invariant: a choice that a place's rules forbid is refused here, and has no effect on requests.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from bot.ports.sharing import DefaultModels, ShareStore
 
 @dataclass(frozen=True, slots=True)
 class ChoicePorts:
-    """What the routes of models, thread settings and links need beside the conversations."""
+    """What the routes for models, thread settings and links need in addition to the
+    conversations."""
 
     policy: Policy
     models: ModelDescriber
@@ -41,11 +42,11 @@ class ChoicePorts:
     audit: AuditLog
 
     async def allows_instructions(self, key: ConversationKey) -> bool:
-        """Whether people may give a thread here instructions and a temperature."""
+        """Whether people may give a thread in this place instructions and a temperature."""
         return (await self.policy.effective(key)).instructions.value
 
     async def allows_sharing(self, key: ConversationKey) -> bool:
-        """Whether a thread here may have a link."""
+        """Whether a thread in this place may have a link."""
         return (await self.policy.effective(key)).share.value
 
     async def default_model(self, user: str, offered: Sequence[str]) -> str | None:
@@ -55,13 +56,13 @@ class ChoicePorts:
 
 
 class DefaultModel(BaseModel):
-    """The model of the user's new threads; null takes the choice back."""
+    """The model for the user's new threads; null removes the choice."""
 
     model: str | None = Field(max_length=MODEL_CHARACTERS)
 
 
 class ChoiceRoutes:
-    """The page's routes of models and of a thread's settings."""
+    """The page's routes for models and thread settings."""
 
     def __init__(self, *, ports: ChoicePorts, chat: ChatService, models: PlacedModels) -> None:
         self._ports, self._chat, self._models = ports, chat, models
@@ -76,9 +77,9 @@ class ChoiceRoutes:
         return router
 
     async def models(self, user: User, thread: uuid.UUID | None = None) -> dict[str, Any]:
-        """The models that may be chosen for a thread, or for new ones, with what is known of them.
+        """The models to choose from for a thread, or for new ones, with known facts about each.
 
-        Servers whose models are all offered are asked for them, for two seconds at most.
+        Servers that offer all their models are asked for the list, for two seconds at most.
         """
         record = None if thread is None else await self._readable(user, thread)
         key = _new_key(user) if record is None else record.conversation.key
@@ -127,7 +128,7 @@ class ChoiceRoutes:
 
 
 def _new_key(user: str) -> ConversationKey:
-    """The place of the user's threads that do not exist yet."""
+    """A key for the user's threads that do not exist yet."""
     return ConversationKey(PLATFORM, user, CHANNEL, "")
 
 

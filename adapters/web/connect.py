@@ -20,11 +20,11 @@ from bot.ports.connecting import ModelConnector
 log = structlog.stdlib.get_logger(__name__)
 
 KEY_CHARACTERS = 1_000
-"""The longest key; those of providers have up to 200 characters."""
+"""The most characters of a key; providers' keys have up to 200."""
 
 
 class ChosenModel(BaseModel):
-    """The model to try. An empty key keeps the one that is set."""
+    """The model to try. An empty key keeps the current one."""
 
     provider: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,49}$")
     model: str = Field(min_length=1, max_length=MODEL_CHARACTERS)
@@ -38,14 +38,15 @@ class ConnectRoutes:
         self._connector = connector
 
     def router(self) -> APIRouter:
-        """GET what may be chosen, POST a choice."""
+        """GET the available choices, POST one."""
         router = APIRouter(prefix="/app/connect", include_in_schema=False)
         router.add_api_route("", self.offers, methods=["GET"])
         router.add_api_route("", self.connect, methods=["POST"])
         return router
 
     async def offers(self, request: Request, user: User) -> dict[str, Any]:
-        """The servers on this machine, and the services; which keys are set, not what they are."""
+        """The servers on this machine and the services; says which keys are set, never their
+        values."""
         _require_owner(request, user)
         offers = await self._connector.offers()
         return {

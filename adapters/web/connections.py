@@ -1,8 +1,8 @@
 """Limits on connections to the HTTP port: their number, and how long each may stay silent.
 
 Invariant: strangers' connections always leave descriptors for the platforms, the model and the
-database. A new connection is always accepted: the one that has been silent longest makes room
-for it. uvicorn has no time limits for request heads and bodies.
+database. A new connection is always accepted: the one that has been silent longest makes room for
+it. uvicorn itself does not limit the time for request heads and bodies.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class ConnectionLimits:
 
 
 class ConnectionGate:
-    """The open connections. Those without a running request may be closed in favor of others."""
+    """The open connections. Idle ones may be closed to make room for others."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
@@ -143,7 +143,7 @@ class Connection(H11Protocol):
         self._leave()
 
     def data_received(self, data: bytes) -> None:
-        """Receive a part of a request, up to its size limit."""
+        """Receive part of a request, up to its size limit."""
         self._bytes += len(data)
         limits = self._gate.limits
         if self._bytes > limits.request_bytes:
@@ -166,7 +166,7 @@ class Connection(H11Protocol):
         self._writing = self.loop.call_later(self._gate.limits.write_seconds, self.drop)
 
     def resume_writing(self) -> None:
-        """Stop that time limit."""
+        """Stop the time limit that `pause_writing` started."""
         super().resume_writing()
         if self._writing is not None:
             self._writing.cancel()
@@ -183,7 +183,7 @@ class Connection(H11Protocol):
         self.drop()
 
     def _takes_files(self) -> bool:
-        """Whether the current request may have files: its head arrived with the first bytes."""
+        """Whether the current request may contain files; its head arrived with the first bytes."""
         scope: Mapping[str, Any] | None = self.scope
         return scope is not None and takes_files(scope["path"])
 
@@ -244,7 +244,7 @@ class Connection(H11Protocol):
 
 
 def _is_loopback(address: str) -> bool:
-    """Whether the address is this machine's: a local proxy represents many clients."""
+    """Whether the address belongs to this machine: a local proxy represents many clients."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

@@ -1,6 +1,6 @@
 """Conversations for programs: create, ask, read, change and delete one's own.
 
-Paths and schemas follow small chat backends for which clients exist.
+Paths and schemas follow small chat backends that already have clients.
 """
 
 from __future__ import annotations
@@ -192,7 +192,8 @@ class ConversationRoutes:
     async def _require_allowed(
         self, record: ConversationRecord, change: schemas.ConversationChange
     ) -> None:
-        """Raises HTTPException 403 for what the rules forbid; taking it back is always allowed."""
+        """Raises HTTPException 403 for a change that the rules forbid; removing a choice is
+        always allowed."""
         wanted = bool((change.instructions or "").strip()) or change.temperature is not None
         if wanted and self._choices is not None:
             key = record.conversation.key
@@ -226,8 +227,11 @@ class ConversationRoutes:
         return record
 
     async def own(self, user: str, conversation_id: UUID) -> ConversationRecord:
-        """A conversation that the user may change: an own one, or one that they began in a shared
-        channel. Raises HTTPException 404 if there is none, 403 if another user began it."""
+        """A conversation that the user may change: their own, or one that they began in a shared
+        channel.
+
+        Raises HTTPException 404 if there is none, 403 if another user began it.
+        """
         record = await self.readable(user, conversation_id)
         began_by = record.conversation.began_by
         if is_shared(record) and (began_by is None or began_by.id != user):

@@ -1,7 +1,7 @@
 """The cookie of a signed-in browser.
 
-Invariant: no script reads it, no other site's page sends it, and where the browser uses TLS no
-other server can have set it.
+Invariant: no script can read it, no other site's page can send it, and where the browser uses TLS
+no other server can have set it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from starlette.requests import cookie_parser
 from starlette.responses import Response
 
 COOKIE_SECONDS = 400 * 86_400
-"""The longest life that browsers grant a cookie; the server ends sessions earlier."""
+"""The longest lifetime that browsers allow a cookie; the server ends sessions earlier."""
 
 _SECURED = "__Host-"  # browsers accept such a name only with Secure, Path=/ and without Domain
 
 
 def cookie_of(headers: Headers, scheme: str) -> str:
-    """The value of the session's cookie, or "".
+    """The session cookie's value, or "".
 
-    A cookie without the prefix could come from another site of the network that answers under our
-    name without TLS, so it does not count where the browser uses TLS.
+    A cookie without the prefix could have been set by another server in the network that answers
+    under our name without TLS, so it does not count where the browser uses TLS.
     """
     cookies = cookie_parser(headers.get("cookie", ""))
     name = _name(headers)
@@ -32,7 +32,8 @@ def cookie_of(headers: Headers, scheme: str) -> str:
 
 
 def _name(headers: Headers) -> str:
-    """The cookie's name, with the port: cookies do not know ports, and bots may share a host."""
+    """The cookie's name, which includes the port: browsers ignore ports in cookies, and bots may
+    share a host."""
     port = _port(headers.get("host", ""))
     return f"threadline-{port}" if port else "threadline"
 
@@ -45,14 +46,15 @@ def _port(host: str) -> int | None:
 
 
 def _uses_tls(headers: Headers, scheme: str) -> bool:
-    """Whether the browser uses TLS: a proxy usually ends it, and a page's Origin says it, too."""
+    """Whether the browser uses TLS. A proxy usually terminates it, so a page's Origin counts
+    too."""
     forwarded = headers.get("x-forwarded-proto", "").partition(",")[0]
     origin = headers.get("origin", "").partition(":")[0]
     return "https" in (scheme, forwarded.strip().lower(), origin.lower())
 
 
 def set_cookie(response: Response, headers: Headers, scheme: str, secret: str) -> None:
-    """Give the browser a cookie; "" takes it away."""
+    """Set the browser's cookie; "" removes it."""
     is_secure = _uses_tls(headers, scheme)
     name = _name(headers)
     response.set_cookie(

@@ -1,4 +1,4 @@
-"""The sandboxed document that draws diagrams of Mermaid code."""
+"""The sandboxed document that draws Mermaid diagrams."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DIAGRAM_SCRIPTS = (
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """The document that draws diagrams, as it is sent."""
+    """The diagram document as it is sent."""
 
     packed: bytes
     plain: bytes
@@ -40,9 +40,9 @@ class _Document:
 
 @cache
 def _diagram_document() -> _Document:
-    """The document with its scripts inside: without an origin it could not load them from here.
+    """The document with its scripts inlined: without an origin it could not load them from here.
 
-    Compressed once, because it has 2.5 MB.
+    Compressed only once, because it is 2.5 MB.
     """
     scripts = [path.read_text("utf-8") for path in DIAGRAM_SCRIPTS]
     hashes = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in scripts]
@@ -58,7 +58,7 @@ def _diagram_document() -> _Document:
 
 
 async def send_document(request: Request) -> Response:
-    """The document, with a Content-Security-Policy for it alone."""
+    """Send the document, with a Content-Security-Policy for it alone."""
     document = await run_in_threadpool(_diagram_document)
     headers = REVALIDATE | {
         "Content-Security-Policy": document.policy,

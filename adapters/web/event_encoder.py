@@ -1,7 +1,7 @@
-"""Encodes one reader's events: of a growing reply, only what the reader does not have yet.
+"""Encodes one reader's events; for a growing reply, only what the reader lacks.
 
-Invariant: each change continues what this connection sent last. A connection's first event of a
-reply is the whole reply, so that a reader that lost anything connects again.
+Invariant: each change continues what this connection sent last. A connection's first event about a
+reply contains the whole reply, so a reader that lost anything only needs to reconnect.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from adapters.web.page_serializers import page_growing, page_live
 from adapters.web.reply_changes import ReplyView, changes
 
 FOLLOWS_CHANGES = 2
-"""The page's protocol since which it follows changes; an older page gets each state whole."""
+"""The first protocol version in which the page follows changes; an older page gets each state
+whole."""
 
 
 class EventEncoder:
-    """The encoder of one connection; `protocol` is its reader's."""
+    """One connection's encoder; `protocol` is its reader's version."""
 
     def __init__(self, epoch: str, protocol: int) -> None:
         self._epoch, self._follows = epoch, protocol >= FOLLOWS_CHANGES
@@ -31,8 +32,8 @@ class EventEncoder:
     def encode(self, events: Sequence[Event], since: int) -> tuple[bytes, int, float]:
         """The encoded events after number `since`, the number of the last one, and a pause.
 
-        The pause is in seconds: after it, a reply can be rendered whose newest text would cost
-        too much now. Call it on a rendering thread.
+        After the pause, in seconds, a reply whose newest text is too expensive to render now can be
+        rendered. Call it on a rendering thread.
         """
         found: list[bytes] = []
         for event in events:

@@ -88,7 +88,7 @@ def _attached(attachment: AttachmentRecord) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that is not Markdown, in a heading."""
+    """Escape plain text for use in a Markdown heading."""
     return re.sub(r"([\\`*_\[\]<>#])", r"\\\1", text)
 
 

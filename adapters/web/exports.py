@@ -1,7 +1,7 @@
 """Whole conversations as files, and page by page for printing.
 
-Invariant: an export is complete however long the conversation is, and is read in small pages, so
-that it costs no memory. If the database fails on the way, the response breaks off.
+Invariant: an export is complete however long the conversation is, and is read in small pages to
+save memory. If the database fails midway, the response breaks off.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from bot.domain.names import one_line
 from bot.domain.records import ConversationRecord, MessageRecord
 
 SCHEMA, VERSION = "threadline.conversation", 1
-"""Of the JSON file: the version changes when a field changes its meaning or disappears."""
+"""The JSON file's schema and version; the version changes when a field changes its meaning or
+disappears."""
 
 PAGE = 200
 MOST_NAME = 60  # characters of a file's name before the date
@@ -51,7 +52,7 @@ _CONTENT = {
 
 
 class ExportRoutes:
-    """The route of exports, and the page's route of all messages of a thread."""
+    """The route for exports, and the page's route for all messages in a thread."""
 
     def __init__(
         self, *, chat: ChatService, readable: Readable, models: PlacedModels, streams: StreamLimit
@@ -99,7 +100,7 @@ class ExportRoutes:
         after: Annotated[int, Query(ge=-1, le=2**31)] = -1,
         limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE,
     ) -> dict[str, Any]:
-        """A thread's messages by index, from the one after `after` on, as the page shows them."""
+        """A thread's messages by index, starting after `after`, as the page shows them."""
         record = await self._chat.places.find(str(thread), user, CHANNEL)
         if record is None:
             raise HTTPException(404, http_texts.NO_SUCH_THREAD)
@@ -115,7 +116,7 @@ class ExportRoutes:
 
     # ── files ─────────────────────────────────────────────────────────────────────────────────
     async def _pages(self, record: ConversationRecord) -> AsyncIterator[list[MessageRecord]]:
-        """All messages by index; those that wait for an answer come last."""
+        """All messages by index; those still waiting for an answer come last."""
         after = -1
         while True:
             found = await self._library.messages(record.conversation.id, after=after, limit=PAGE)
@@ -171,7 +172,7 @@ class ExportRoutes:
 
 
 def _joined(write: Callable[[MessageRecord], str], page: list[MessageRecord]) -> str:
-    """The messages of a page as text: long ones would hold up the event loop."""
+    """A page of messages as text, joined on a thread: long ones would hold up the event loop."""
     return "".join(map(write, page))
 
 
@@ -189,7 +190,7 @@ def iso(seconds: float, zone: tzinfo) -> str:
 
 
 def export_name(name: str, now: datetime, ending: str) -> str:
-    """The file's name, which every system accepts: `Race conditions 2026-11-30.md`."""
+    """The file's name, valid on every system: `Race conditions 2026-11-30.md`."""
     words = one_line(name, otherwise="Conversation").translate(_FORBIDDEN)
     stem = words.strip(" .-")[:MOST_NAME].rstrip(" .") or "Conversation"
     return f"{stem} {now:%Y-%m-%d}.{ending}"

@@ -29,7 +29,7 @@ _Turn = Annotated[int, Path(ge=1, le=2**62)]
 
 @dataclass(frozen=True, slots=True)
 class FeedbackPorts:
-    """The votes, and the rules that say where there are any."""
+    """The votes, and the rules about where they are allowed."""
 
     store: FeedbackStore
     policy: Policy
@@ -39,7 +39,7 @@ class FeedbackPorts:
         return (await self.policy.effective(key)).feedback.value
 
     async def votes(self, key: ConversationKey, user: str) -> dict[str, Any] | None:
-        """The user's votes by the page's id of the reply; None if there are none here."""
+        """The user's votes by the page's id of the reply; None if rating is off here."""
         if not await self.are_on(key):
             return None
         found = await self.store.votes(key, user)
@@ -62,7 +62,7 @@ class FeedbackPorts:
 
 
 class FeedbackRoutes:
-    """The routes of votes: one for programs, one for the page."""
+    """The routes for votes: one for programs, one for the page."""
 
     def __init__(self, *, ports: FeedbackPorts, places: Places, readable: Readable) -> None:
         self._ports, self._places, self._readable = ports, places, readable
@@ -93,7 +93,7 @@ class FeedbackRoutes:
     async def rate_on_page(
         self, user: User, thread: uuid.UUID, turn: _Turn, feedback: schemas.Feedback
     ) -> dict[str, Any]:
-        """Rate a reply of the page, whose id there is its turn."""
+        """Rate a reply on the page, where its turn serves as its id."""
         record = await self._places.find(str(thread), user, CHANNEL)
         if record is None:
             raise HTTPException(404, http_texts.NO_SUCH_THREAD)

@@ -1,8 +1,8 @@
-"""Footnotes: `[^1]` in a text, and `[^1]: …` where the model wrote it, usually at the end.
+"""Footnotes: `[^1]` in a text, and `[^1]: …` wherever the model wrote it, usually at the end.
 
-Each is rendered where it stands and without knowledge of the other, because a growing answer is
-rendered block by block. The page links them, and shows a reference without a footnote as text.
-`mdit-py-plugins` has another design: it numbers and moves footnotes in whole documents.
+Each is rendered in place and independently of the other, because a growing answer is rendered block
+by block. The page links them, and shows a reference without a footnote as text. `mdit-py-plugins`
+works differently: it numbers and moves footnotes in whole documents.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 
 LONGEST_LABEL = 40
-"""Characters of a label at most."""
+"""The most characters of a label."""
 
 INDENT = 4
-"""Columns by which the further lines of a footnote are indented."""
+"""How many columns to indent a footnote's further lines."""
 
 _LABEL = rf"\[\^([^\s\[\]^\\`]{{1,{LONGEST_LABEL}}})\]"
 _REFERENCE = re.compile(rf"{_LABEL}(?!\()")

@@ -1,7 +1,7 @@
-"""Formulas as HTML: the page draws each marked source, and shows it where it cannot.
+"""Formulas as HTML: the page draws each marked source, or shows the source if it cannot.
 
-A formula is `<span class="math">` around its source with its delimiters, so that the page without
-KaTeX, the clipboard and a failed drawing show what the model wrote.
+A formula is `<span class="math">` around its source with its delimiters. The page without KaTeX,
+the clipboard and a failed drawing thus show what the model wrote.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from html import escape
 _CLOSERS = {"$$": "$$", "\\[": "\\]"}
 _BEGIN = re.compile(r"\\begin\{([A-Za-z]{1,30}\*?)\}")
 _AFTER = re.compile(r"[ \t]*[.,;:!?]?")
-"""Punctuation of the sentence that a displayed formula ends."""
+"""Punctuation that may follow a displayed formula because it ends the surrounding sentence."""
 
 
 def inline_formula(source: str) -> str:
@@ -21,7 +21,7 @@ def inline_formula(source: str) -> str:
 
 
 def formula_block(source: str, *, ended: bool) -> str:
-    """A formula on separate lines; as text while it has no end or if more text follows it."""
+    """A formula on separate lines; plain text while it has no end or if more text follows it."""
     bare = source.strip()
     after = _end(bare) if ended else None
     if after is None:

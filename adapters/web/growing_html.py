@@ -1,7 +1,7 @@
-"""The HTML of a growing text, block by block; what cannot change is not rendered again.
+"""The HTML of a growing text, block by block; only what can still change is rendered again.
 
-Invariant: the blocks of a text are the same as in a rendering of the whole text. Complete blocks
-are kept, and so is the beginning of a long unfinished block (`block_cuts`).
+Invariant: the blocks match those from rendering the whole text. Complete blocks are kept, and so is
+the beginning of a long unfinished block (`block_cuts`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from adapters.web.highlighter import Highlight, plain
 from adapters.web.render import page_parser
 
 _ENDED = frozenset({"paragraph_open", "heading_open", "table_open", "fence", "hr"})
-"""Blocks that an empty line ends; it does not end lists, quotations and indented code."""
+"""Blocks that an empty line ends; lists, quotations and indented code continue across one."""
 
 
 class GrowingHtml:
@@ -37,7 +37,7 @@ class GrowingHtml:
         return "".join(self.blocks(source))
 
     def blocks(self, source: str) -> tuple[str, ...]:
-        """The same, one string for each top-level block."""
+        """Like `html`, with one string for each top-level block."""
         if "\r" in source:  # markdown-it takes it for a line end, which would shift line numbers
             source = source.replace("\r\n", "\n").replace("\r", "\n")
         if not source.startswith(self._source[: self._cut.at if self._cut else self._done]):
@@ -53,7 +53,7 @@ class GrowingHtml:
 
     @property
     def parsed_length(self) -> int:
-        """Characters that the next call parses at least."""
+        """The fewest characters that the next call will parse."""
         return len(self._source) - (self._cut.at if self._cut else self._done)
 
     def _restart(self) -> None:

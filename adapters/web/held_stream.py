@@ -10,8 +10,8 @@ from starlette.types import Receive, Scope, Send
 
 
 class HeldStream(StreamingResponse):
-    """Sends `parts`. Holds `place` until the response ends, for whatever reason: also if the client
-    is gone before the first part."""
+    """Sends `parts` and holds `place` until the response ends for whatever reason, even if the
+    client leaves before the first part."""
 
     def __init__(
         self,

@@ -14,8 +14,7 @@ from adapters.web.languages import NAMES, OPTIONS
 
 
 def run(task: bytes) -> bytes:
-    """The HTML of `{"lexer": NAME, "code": …}`. Raises ValueError for a lexer that is not
-    listed."""
+    """Highlight `{"lexer": NAME, "code": …}` as HTML. Raises ValueError for an unlisted lexer."""
     asked = json.loads(task)
     html = pygments.highlight(asked["code"], _lexer(asked["lexer"]), HtmlFormatter(nowrap=True))
     return str(html).encode("utf-8", "surrogatepass")

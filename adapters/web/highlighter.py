@@ -22,13 +22,13 @@ from adapters.web.languages import lexer_names
 from bot.sandbox.worker import TaskTooCostly, Worker, WorkerBusy, WorkerFailed, WorkerLimits
 
 MOST_HIGHLIGHTED = 20_000
-"""Characters of a code block to highlight at most: Pygments reads about a million a second."""
+"""The most characters of a code block to highlight: Pygments reads about a million a second."""
 
 KEPT_BYTES = 8 * 1024 * 1024
-"""Cached results: a growing reply is rendered many times, and a page by every tab."""
+"""The size of the result cache: a growing reply is rendered many times, and a page in every tab."""
 
 REST_SECONDS = 10.0
-"""Seconds for which a lexer is not used after a block that cost it too much."""
+"""Seconds to avoid a lexer after a block took it too long."""
 
 LIMITS = WorkerLimits(cpu_seconds=0.5, seconds=5.0, output_bytes=4 * 1024 * 1024)
 """20,000 characters take 0.05 s; the longest output is about 60 bytes per character."""

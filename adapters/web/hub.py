@@ -22,23 +22,28 @@ from adapters.web.places import EVERYONE
 from adapters.web.reply_changes import ReplyView
 
 KEPT_EVENTS = 500
-"""Events kept for a page that reconnects; a page that missed more reloads everything."""
+"""How many events to keep for a page that reconnects; a page that missed more reloads
+everything."""
 
 KEPT_CHARACTERS = 4_000_000
-"""Characters kept in those events, for the same reason."""
+"""How many characters to keep in those events, for the same reason."""
 
 REST = 3
-"""Pause after rendering a reply, as a multiple of the CPU time it took: a quarter of a core for one
-reply at most, however many readers it has."""
+"""Pause after rendering a reply, as a multiple of its CPU time.
+
+One reply thus takes at most a quarter of a core, however many readers it has.
+"""
 
 LONGEST_REST = 2.0
-"""Seconds of that pause at most."""
+"""The longest such pause, in seconds."""
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class LiveReply:
-    """One running reply. `workspace` is a user or EVERYONE; `thread` is its public id on the page,
-    if it has one. With `elsewhere`, another process writes it.
+    """One running reply.
+
+    `workspace` is a user or EVERYONE; `thread` is its public id on the page, if it has one.
+    `elsewhere` means that another process writes it.
     """
 
     turn: int
@@ -82,7 +87,7 @@ class LiveReply:
             return self._rendered()
 
     def paced(self) -> ReplyView:
-        """The reply as it was rendered last, if a newer view would cost too much so soon."""
+        """The last rendering of the reply, if a newer one would cost too much so soon."""
         with self._render_lock:
             if self._view is not None and time.monotonic() < self._rest_until:
                 return self._view
@@ -203,7 +208,7 @@ class Hub:
         self.wake(live.turn)
 
     def end(self, live: LiveReply) -> None:
-        """End the reply: the database has the rest."""
+        """End the reply: the database has the complete one."""
         if self._live.get(live.turn) is live:
             del self._live[live.turn]
         if self._writing.get(live.conversation) is live:
@@ -219,7 +224,7 @@ class Hub:
         return list(self._live.values())
 
     def is_watched(self, turn: int, workspace: str) -> bool:
-        """Whether anyone here follows the turn, or has a page open that shows the workspace."""
+        """Whether anyone on this process follows the turn, or has a page open on the workspace."""
         feeds = [f for user, f in self._feeds.items() if workspace in (user, EVERYONE)]
         return any(feed.readers for feed in feeds) or bool(self._listeners.get(turn))
 
@@ -268,7 +273,7 @@ class Hub:
     ) -> None:
         """Add an event to a user's feed, or to all feeds for EVERYONE: see `Feed.push`.
 
-        Who has no feed yet reads a snapshot first.
+        A user without a feed reads a snapshot first.
         """
         everyone = workspace == EVERYONE
         for feed in tuple(self._feeds.values()) if everyone else (self.feed(workspace),):

@@ -1,5 +1,5 @@
-"""Pictures that browsers show without running anything: recognized by their bytes, never by a
-name or a declared type."""
+"""Images that browsers can show without running anything, recognized by their bytes rather than
+by a name or a declared type."""
 
 from __future__ import annotations
 

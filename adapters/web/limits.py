@@ -15,35 +15,42 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bot.domain import http_texts
 
 BODY_BYTES = 1_048_576
-"""Bytes of a request body: enough for a long conversation, and more text than a model's context
-holds."""
+"""The most bytes of a request body: enough for a long conversation, and more text than a model's
+context holds."""
 
 MESSAGE_CHARACTERS = 64_000
-"""Characters of one message: about the default context (16,000 tokens of four characters)."""
+"""The most characters in one message: about the default context (16,000 tokens of four
+characters)."""
 
 NAME_CHARACTERS = 80
-"""Characters of a conversation's name, which is one line in a list."""
+"""The most characters in a conversation's name, which is one line in a list."""
 
 MODEL_CHARACTERS = 300
-"""Characters of a model's name: the longest ones name a file of a repository."""
+"""The most characters in a model's name: the longest names identify a file in a repository."""
 
 RETRY_SECONDS = 5
 """Seconds to wait after 429: about the time that one answer takes."""
 
 LENT_BYTES = 64 * BODY_BYTES
-"""Bytes that request bodies of other adapters' routes may hold in total: these routes read a body
-before they know its sender. Platforms send a few kilobytes per request."""
+"""Total bytes that bodies on other adapters' routes may hold: these routes read a body before they
+know its sender.
+
+Platforms send a few kilobytes per request.
+"""
 
 FREE_BYTES = 16_384
 """Bytes of each such body that do not count, so that ordinary events always get through."""
 
 
 MOST_UPLOAD = 100_000_000
-"""Bytes of one message's files in total, unless the settings allow a single larger file."""
+"""Total bytes of one message's files, unless the settings allow a single larger file."""
 
 JSON_BYTES = 32_000_000
-"""Bytes of a JSON body with files: 24 MB in base64. Decoding it stops the process for some
-milliseconds per megabyte; larger files go as multipart/form-data, which is read piece by piece."""
+"""The most bytes of a JSON body with files: 24 MB in base64.
+
+Decoding blocks the process for some milliseconds per megabyte; larger files use
+multipart/form-data, which is read piece by piece.
+"""
 
 _TAKES_FILES = ("/conversation/completion/", "/api/chat", "/app/messages")
 
@@ -62,11 +69,11 @@ class UploadLimits:
 
     @property
     def total_bytes(self) -> int:
-        """The bytes of all files of one message."""
+        """The total bytes of one message's files."""
         return min(self.files * self.file_bytes, max(MOST_UPLOAD, self.file_bytes))
 
     def body_bytes(self, path: str, content_type: str) -> int:
-        """The bytes of a request's body at most."""
+        """The most bytes that a request's body may have."""
         if not self.total_bytes or not takes_files(path):
             return BODY_BYTES
         if content_type.lower().startswith("multipart/form-data"):
@@ -75,8 +82,8 @@ class UploadLimits:
 
 
 class UnambiguousLength:
-    """An ASGI app that refuses requests with two lengths, because a proxy may have used the other
-    one."""
+    """An ASGI app that refuses requests with two lengths, because a proxy may have trusted the
+    other one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -98,7 +105,7 @@ class SharedBodyBudget:
         self.left = most
 
     def around(self, app: ASGIApp) -> ASGIApp:
-        """The app, with the size of its request bodies counted until they are answered."""
+        """Wrap `app` so that its request bodies count until they are answered."""
         return _Counted(app, self)
 
 
@@ -136,7 +143,7 @@ class _Counted:
 class BodyLimit:
     """An ASGI app that answers 413 to request bodies that are too long for their path.
 
-    Starlette's own limit answers in plain text, where programs expect our JSON.
+    Starlette's own limit answers in plain text, but programs expect our JSON.
     """
 
     def __init__(self, app: ASGIApp, uploads: UploadLimits | None = None) -> None:

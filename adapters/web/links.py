@@ -15,7 +15,7 @@ from markdown_it.token import Token
 REL = "noopener noreferrer nofollow"
 
 LONGEST = 2_000
-"""Characters of an address at most; browsers accept no longer one."""
+"""The most characters of an address; browsers accept none longer."""
 
 _WIDE = "\u3000-\u303f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\u2018-\u201f"
 _ADDRESS = re.compile(
@@ -83,7 +83,7 @@ def repair_links(tokens: Sequence[Token]) -> list[Token]:
 
 
 def add_links(tokens: Sequence[Token]) -> list[Token]:
-    """Inline tokens, with links for the bare addresses in their texts."""
+    """Inline tokens with links for the bare addresses in their text."""
     found: list[Token] = []
     depth = 0
     for token in tokens:

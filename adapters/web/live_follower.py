@@ -1,8 +1,8 @@
-"""Shows replies that other processes write, while someone here looks at them.
+"""Shows replies that other processes write, while someone here watches them.
 
-Invariant: the text shown is one that the writer had, and the attempt shown is never followed by an
-earlier one. Whatever is lost on the way, or dies with its writer, ends with the database's reply:
-at each signal of an end, and found every ten seconds.
+Invariant: the text shown is one that the writer had, and an earlier attempt never replaces the one
+shown. If text is lost on the way, or its writer dies, the database's reply replaces it: at the
+signal of its end, or at the check every ten seconds.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from bot.ports.cluster import Cluster
 log = structlog.stdlib.get_logger(__name__)
 
 FOLLOW_SECONDS = 10.0
-"""Between two signals that a reply is still shown here, and two looks for its end."""
+"""Seconds between two signals that a reply is still shown here, and between checks for its end."""
 
 MAX_TURNS = 10_000
-"""Turns whose newest attempt is remembered: a process that hung may still send an earlier one."""
+"""How many turns' newest attempts to remember: a process that hung may still send an earlier
+one."""
 
 ASK_SECONDS = 1.0
-"""Between two requests for the whole text of a turn."""
+"""Seconds between two requests for a turn's whole text."""
 
 
 class Replies(Protocol):
@@ -52,7 +53,8 @@ class _Followed:
 
 
 class LiveFollower:
-    """Puts the text of replies elsewhere into `hub`, and calls `on_text` for each change."""
+    """Copies the text of other processes' replies into `hub`, and calls `on_text` for each
+    change."""
 
     def __init__(
         self,
@@ -73,7 +75,7 @@ class LiveFollower:
         hub.on_reader = self._on_reader
 
     async def run(self) -> None:
-        """Say what is still shown here, until cancelled."""
+        """Signal what is still shown here, until cancelled."""
         while True:
             await self._clock.sleep(FOLLOW_SECONDS)
             self._asked.clear()
@@ -92,7 +94,7 @@ class LiveFollower:
             self._forget(turn)
 
     async def _is_shown(self, live: LiveReply) -> bool:
-        """Whether a reply is under way, and someone looks at it."""
+        """Whether a reply is under way and someone is watching it."""
         if self._hub.live(live.turn) is not live or not self._hub.is_watched(
             live.turn, live.workspace
         ):
@@ -108,13 +110,13 @@ class LiveFollower:
         return True
 
     def changed(self, turn: int, workspace: str) -> None:
-        """An attempt at a reply has begun or ended at another process."""
+        """Handle an attempt at a reply that began or ended at another process."""
         self._forget(turn)
         if turn and self._hub.is_watched(turn, workspace) and self._hub.live(turn) is None:
             self._signal(SignalKind.FOLLOW, turn=turn)
 
     def missed(self) -> None:
-        """Texts may have been missed: ask for all of them again."""
+        """Ask for all texts again, because some may have been missed."""
         for turn in self._followed:
             self._signal(SignalKind.FOLLOW, turn=turn)
 
@@ -124,7 +126,7 @@ class LiveFollower:
             self._hub.end(followed.live)
 
     def _on_reader(self, turn: int, user: str) -> None:
-        """Someone begins to look at a turn, or (0) at a user's page."""
+        """Handle a new viewer of a turn or, for turn 0, of a user's page."""
         if self._cluster.members > 1 and self._hub.live(turn) is None:
             self._signal(SignalKind.FOLLOW, turn=turn, user=user)
 
@@ -156,7 +158,7 @@ class LiveFollower:
             self._on_text(live)
 
     def _begin(self, piece: Piece) -> _Followed | None:
-        """Follow an attempt from its whole text on; None if that is not the beginning of it."""
+        """Follow an attempt from its whole text on; None if the piece does not begin one."""
         if piece.number:
             self._ask_again(piece.turn)
             return None

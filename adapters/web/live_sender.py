@@ -1,7 +1,7 @@
 """Sends the growing text of this process's replies to processes that show it on their pages.
 
-Invariant: where no other process asks, nothing is sent. The text of all replies goes out twice a
-second at most, in one statement of bounded size.
+Invariant: nothing is sent unless another process asks. The text of all replies goes out at most
+twice a second, in one statement of bounded size.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from bot.ports.cluster import Cluster
 log = structlog.stdlib.get_logger(__name__)
 
 SEND_SECONDS = 0.5
-"""Between two statements. Half a second is as smooth as other chats' streams are."""
+"""Seconds between two statements. Half a second looks as smooth as other chats' streams."""
 
 MOST_PIECES = 64
-"""In one statement: less than half a megabyte."""
+"""The most pieces in one statement: less than half a megabyte."""
 
 INTEREST_SECONDS = 30.0
-"""How long a process is sent text after it has asked: it asks again every ten seconds."""
+"""How long a process gets text after asking for it; it asks again every ten seconds."""
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class _Reader:
 
 
 class LiveSender:
-    """The text of the replies in `hub` that are written here."""
+    """Sends the text of the replies in `hub` that this process writes."""
 
     def __init__(self, *, cluster: Cluster, hub: Hub, clock: Clock) -> None:
         self._cluster, self._hub, self._clock = cluster, hub, clock
@@ -52,12 +52,12 @@ class LiveSender:
         cluster.listen(SignalKind.FOLLOWING, self._on_following)
 
     def changed(self) -> None:
-        """Some reply has new text."""
+        """Note that a reply has new text."""
         if self._readers:
             self._changed.set()
 
     async def run(self) -> None:
-        """Send until cancelled; what a failure loses is sent again as a whole."""
+        """Send until cancelled; after a failure, resend the whole text."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -73,7 +73,8 @@ class LiveSender:
             await self._clock.sleep(SEND_SECONDS)
 
     async def _on_follow(self, signal: Signal) -> None:
-        """A process asks for the whole text of a turn, or of all that the user `reason` sees."""
+        """Handle a process's request for a turn's whole text, or for everything that the user
+        `reason` sees."""
         for live in self._hub.replies():
             of_user = bool(signal.reason) and live.workspace in (signal.reason, EVERYONE)
             is_wanted = live.turn == signal.turn or of_user
@@ -84,7 +85,7 @@ class LiveSender:
                 self._changed.set()
 
     async def _on_following(self, signal: Signal) -> None:
-        """A process still shows the turn."""
+        """Handle a process's signal that it still shows the turn."""
         reader = self._readers.get((signal.turn, signal.place))
         if reader is not None:
             reader.until = self._clock.monotonic() + INTEREST_SECONDS
@@ -106,7 +107,7 @@ class LiveSender:
         self._changed.set()
 
     def _current(self) -> Iterator[tuple[tuple[int, str], _Reader]]:
-        """The readers of running replies; the others are forgotten."""
+        """The readers of running replies; forgets all others."""
         now = self._clock.monotonic()
         for key, reader in list(self._readers.items()):
             if reader.until < now or self._hub.live(reader.live.turn) is not reader.live:

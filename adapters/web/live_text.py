@@ -1,7 +1,7 @@
-"""The growing text of a reply on its way between two processes, as pieces of bounded size. Pure.
+"""A reply's growing text in transit between two processes, in pieces of bounded size. Pure.
 
-Invariant: a reader shows exactly the text that the writer had at some moment. A piece continues
-the one before it, by number; a reader that lost one asks for the whole text.
+Invariant: a reader shows exactly the text that the writer had at some moment. Each piece has a
+number and continues the previous one; a reader that lost one asks for the whole text.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 MAX_BYTES = 7_500
-"""Bytes of an encoded piece: a NOTIFY has less than 8,000, and the sender's id takes some."""
+"""The most bytes in an encoded piece: a NOTIFY has less than 8,000, and the sender's id takes
+some."""
 
 LONGEST = 7_000
-"""Characters of text in a piece; fewer, where they need more bytes."""
+"""The most characters of text in a piece; fewer if they need more bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,11 @@ class LiveState:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of the difference between two moments of one attempt at a reply.
+    """Part of the difference between two moments of one attempt at a reply.
 
-    `text` replaces everything from character `at` on. Pieces are counted in `number`, which begins
-    with 0 for the whole text; then `about` says whose reply it is. With `more`, others must follow
-    before anything is shown.
+    `text` replaces everything from character `at` on. `number` counts the pieces from 0, which is
+    the whole text; then `about` says whose reply it is. With `more`, others must follow before
+    anything is shown.
     """
 
     turn: int
@@ -61,7 +62,7 @@ def decode(text: str) -> Piece | None:
 
 
 class Differences:
-    """What one reader has been sent of one attempt. `about` goes with the first piece."""
+    """What has been sent to one reader about one attempt. `about` goes with the first piece."""
 
     def __init__(self, turn: int, attempt: int, about: Mapping[str, Any]) -> None:
         self._turn, self._attempt, self._about = turn, attempt, about
@@ -69,7 +70,7 @@ class Differences:
         self._number = 0
 
     def pieces(self, state: LiveState, most: int) -> Iterator[Piece]:
-        """Up to `most` pieces towards `state`; the others come with the next call."""
+        """Up to `most` pieces toward `state`; the next call returns the others."""
         at = _common(self._sent.source, state.source)
         for _ in range(most):
             if self._sent == state and self._number:
@@ -84,7 +85,7 @@ class Differences:
             self._number, at = self._number + 1, at + len(cut)
 
     def is_sent(self, state: LiveState) -> bool:
-        """Whether the reader has it."""
+        """Whether the reader has `state`."""
         return bool(self._number) and self._sent == state
 
 
@@ -96,8 +97,10 @@ class Assembly:
         self._source, self._next = "", 0
 
     def add(self, piece: Piece) -> LiveState | None:
-        """What to show after the next piece; None: nothing yet. Raises ValueError if a piece is
-        missing before it."""
+        """Add the next piece and return the state to show, None if there is nothing to show yet.
+
+        Raises ValueError if the previous piece is missing.
+        """
         if piece.number == 0:
             self._source, self._next = "", 0
         if piece.number != self._next or piece.at > len(self._source):
@@ -107,7 +110,7 @@ class Assembly:
 
 
 def _common(one: str, other: str) -> int:
-    """The number of characters at which both begin alike: usually all of `one`."""
+    """The length of the common beginning: usually all of `one`."""
     if other.startswith(one):
         return len(one)
     low, high = 0, min(len(one), len(other))
@@ -118,7 +121,7 @@ def _common(one: str, other: str) -> int:
 
 
 def _fit(text: str) -> str:
-    """The beginning of a text that fits into a piece beside its other fields."""
+    """The beginning of a text that fits into a piece along with its other fields."""
     while len(json.dumps(text)) > MAX_BYTES - 1_000:
         text = text[: len(text) // 2]
     return text

@@ -12,7 +12,7 @@ from bot.ports.clock import Clock
 
 MINUTE = 60.0
 MOST_USERS = 10_000
-"""Users that are counted, the most recent ones."""
+"""How many users to count; the most recent ones are kept."""
 
 
 class MinuteLimit:
@@ -23,7 +23,7 @@ class MinuteLimit:
         self._windows: LRUCache[str, tuple[float, int]] = LRUCache(MOST_USERS)
 
     def take(self, user: str) -> None:
-        """Count one. Raises HTTPException 429 if the user had `most` of them."""
+        """Count one use. Raises HTTPException 429 if the user has had `most` of them."""
         now = self._clock.monotonic()
         began, count = self._windows.get(user, (now, 0))
         if now - began >= MINUTE:

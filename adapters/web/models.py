@@ -1,4 +1,4 @@
-"""The models that people may choose, for the page and the API: they change while the bot runs."""
+"""The models that people may choose, for the page and the API; they change while the bot runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bot.domain.conversations import Conversation, ConversationKey
 from bot.ports.model import ChatModel, ModelCatalog
 
 Assigned = Callable[[ConversationKey], str | None]
-"""The model that the rules give a place; None is the default one."""
+"""The model that the rules assign to a place; None is the default."""
 
 
 class PlacedModels:
-    """The catalog, which knows the models of places, too."""
+    """The catalog, extended by the models that rules assign to places."""
 
     def __init__(self, models: ModelCatalog, assigned: Assigned) -> None:
         self._models, self._assigned = models, assigned
@@ -47,7 +47,7 @@ class PlacedModels:
         return self._models.get(conversation.model, self._assigned(conversation.key))
 
     def usual(self, key: ConversationKey) -> str:
-        """The name of the model that answers in a place unless another one is chosen."""
+        """The name of the model that answers in a place unless a person chooses another one."""
         assigned = self._assigned(key)
         return self._models.default if assigned is None else self._models.get(None, assigned).name
 
@@ -67,8 +67,8 @@ class ModelRoutes:
     async def all(self, _user: User) -> dict[str, Any]:
         """List the models that a conversation may choose, and the default.
 
-        Servers whose models are all offered are asked for them, for two seconds at most; one that
-        does not answer keeps its last list.
+        Servers that offer all their models are asked for the list, for two seconds at most; if one
+        does not answer, its last list stays.
         """
         names = await self._models.list_names()
         return {"default": self._models.default, "models": list(names)}

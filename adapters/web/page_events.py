@@ -17,7 +17,7 @@ from adapters.web.size_limit import message_size
 from bot.domain.records import RecordScope, ReplyRecord, ThreadEntry, ThreadRecord
 
 NEWEST_QUESTIONS = 20
-"""Messages among which the questions of a running turn are searched for."""
+"""How many messages to search for a running turn's questions."""
 
 
 class PageEvents:
@@ -29,7 +29,7 @@ class PageEvents:
         self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
 
     async def push_reply(self, live: LiveReply) -> None:
-        """A reply started, or its end is stored."""
+        """Push a reply that started, or whose end is stored."""
         if live.thread is None:
             return
         reply = await self._library.reply(live.turn)
@@ -53,7 +53,7 @@ class PageEvents:
         self.push_thread(thread)
 
     async def _push_questions(self, live: LiveReply) -> None:
-        """The turn's questions with files: a reply begins and ends when their states change."""
+        """Push the turn's questions with files, whose states change when a reply begins or ends."""
         newest = await self._library.latest(live.conversation, limit=NEWEST_QUESTIONS)
         asked = [each for each in newest if each.turn == live.turn and each.attachments]
         for message in asked:
@@ -62,12 +62,12 @@ class PageEvents:
                 self._chat.push_message(live.workspace, live.thread, shape, None)
 
     def push_live_reply(self, live: LiveReply) -> None:
-        """The reply has new text, which is rendered when the event is sent."""
+        """Push a reply's new text, which is rendered when the event is sent."""
         if live.thread is not None:
             self._hub.push(live.workspace, "reply", dict, key=f"reply-{live.turn}", live=live)
 
     def push_thread(self, thread: ThreadRecord | None) -> None:
-        """The thread's line in the channel has changed."""
+        """Push a change to the thread's line in the channel."""
         if thread is not None:
             conversation = thread.record.conversation
             choices = page_choices(conversation, self._models)
@@ -80,7 +80,7 @@ class PageEvents:
             )
 
     def push_entry(self, user: str, entry: ThreadEntry) -> None:
-        """The thread's row in its owner's list has changed, and nothing else of it."""
+        """Push a change that affects only the thread's row in its owner's list."""
         uid = entry.record.uid
         self._hub.feed(user).push(
             "entry",
@@ -90,18 +90,18 @@ class PageEvents:
         )
 
     def push_gone(self, user: str, thread: str) -> None:
-        """The thread was deleted. This event replaces an unread change of its line."""
+        """Push a thread's deletion, which replaces an unread change to its line."""
         self._hub.feed(user).push("gone", lambda: {"id": thread}, key=f"thread-{thread}")
 
     def push_branch(self, workspace: str, thread: str, since: int | None) -> None:
-        """Another branch of the thread is shown: see `BranchRoutes.changed`."""
+        """Push that another branch of the thread is shown: see `BranchRoutes.changed`."""
         shape = {"thread": thread, "since": since}
         self._hub.push(workspace, "branch", lambda: shape)
 
     def push_notice(
         self, user: str, thread: ThreadRecord | None, text: str, client_id: str | None
     ) -> None:
-        """A command's answer; the tab that sent `client_id` has it in its response already."""
+        """Push a command's answer; the tab that sent `client_id` already has it in its response."""
         uid = thread.record.uid if thread else None
         shape = {"thread": uid, "text": text, "client_id": client_id}
         self._hub.push(user, "notice", lambda: shape, size=len(text))

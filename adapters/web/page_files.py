@@ -24,7 +24,8 @@ STYLES = "page.css"
 """The joined style sheets. No file has this name."""
 
 SMALL_ICON = 1_500
-"""Bytes of an icon that goes into the style sheet; a request costs more than that."""
+"""The largest icon, in bytes, to embed in the style sheet; a separate request costs more than
+that."""
 
 _LINK = re.compile(r'<link rel="stylesheet" href="/static/([\w.-]+)">\n')
 _MODULE = re.compile(r'<script type="module" src="/static/([\w.-]+)"></script>')

@@ -1,4 +1,4 @@
-"""What the page gets as JSON: messages, replies, threads and rows of the list."""
+"""The JSON for the page: messages, replies, threads and rows of the list."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from bot.turns.outcome import controls_for
 
 BOT_NAME = "Threadline"
 PREVIEW_CHARACTERS = 160
-"""Of the newest text in a row of the list: more than its one line shows."""
+"""How many characters of the newest text to put in a list row: more than its one line shows."""
 
 _STATES = {
     Outcome.ANSWERED: "done",
@@ -126,7 +126,7 @@ def page_live(live: LiveReply, view: ReplyView) -> dict[str, Any]:
 
 
 def page_growing(live: LiveReply, view: ReplyView) -> dict[str, Any]:
-    """The same in blocks of HTML, for a reader that gets its changes from now on."""
+    """The same as HTML blocks, for a reader that follows changes from now on."""
     shape = {**page_live(live, view), "blocks": view.blocks, "version": view.version}
     del shape["html"]
     return shape

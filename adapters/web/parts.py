@@ -18,7 +18,7 @@ from bot.domain.names import file_name
 
 CHUNK = 1_048_576  # characters of base64 decoded in one step, so that other threads run in between
 LONGEST_ADDRESS = 2_000
-"""Characters of a link at most; browsers accept no longer one."""
+"""The most characters in a link; browsers accept none longer."""
 
 _MEDIA_TYPE = re.compile(r"[a-z0-9][\w.+-]{0,60}/[a-z0-9][\w.+-]{0,60}", re.ASCII)
 _BLANKS = " \t\r\n"

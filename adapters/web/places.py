@@ -1,7 +1,7 @@
-"""Which conversations a user of the page sees: own ones, and those of the shared channels.
+"""Decides which conversations a user of the page sees: their own, and those in the shared channels.
 
 In a shared channel all users see each other's questions and answers, and continue each other's
-threads; its conversations belong to no user's workspace but to EVERYONE's.
+threads; its conversations belong to EVERYONE's workspace rather than to a user's.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ CHANNEL = "general"
 """The channel of a user's own threads on the page."""
 
 API_CHANNEL = "api"
-"""The channel of conversations created through the API."""
+"""The channel for conversations created through the API."""
 
 EVERYONE = TEAM
-"""The workspace of what all users see; no user has this name."""
+"""The workspace for everything that all users see; no user has this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,11 @@ class Places:
     async def find(
         self, uid: str, user: str, channel: str | None = None
     ) -> ConversationRecord | None:
-        """A conversation that the user may read: an own one, in `channel` if that is given, or one
-        of a channel that is shared now."""
+        """A conversation that the user may read.
+
+        This is their own, in `channel` if that is given, or one in a channel that is currently
+        shared.
+        """
         own = await self.library.find(uid, user_scope(user, channel))
         if own is not None or not self.shared:
             return own
@@ -58,7 +61,7 @@ class Places:
 
     @property
     def shared_scopes(self) -> list[RecordScope]:
-        """The channels that are shared now: their conversations are read by every user."""
+        """The channels that are currently shared: every user may read their conversations."""
         return [RecordScope(PLATFORM, EVERYONE, channel) for channel in self.shared]
 
     async def attachment(self, uid: str, user: str) -> AttachmentContent | None:

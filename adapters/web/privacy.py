@@ -1,7 +1,7 @@
 """A person's own data, erasures and the audit.
 
-Invariant: the API gives no one another person's data. An administrator may erase anyone; exports of
-others are for the operator on the machine (`threadline export person`).
+Invariant: the API never gives anyone another person's data. An administrator may erase anyone; only
+the operator on the machine can export others' data (`threadline export person`).
 """
 
 from __future__ import annotations

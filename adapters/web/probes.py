@@ -1,6 +1,6 @@
-"""For programs that watch the bot: /healthz, /livez, /readyz and /metrics.
+"""Endpoints for monitoring: /healthz, /livez, /readyz and /metrics.
 
-None of them says anything about a person or a conversation.
+None of them reveals anything about a person or a conversation.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class Healthz(_Probe):
 
 
 class Livez(_Probe):
-    """200 if the process needs no restart, else 503; a loop that hangs does not answer at all."""
+    """200 if the process needs no restart, else 503; a hanging event loop does not answer at
+    all."""
 
     def __init__(self, is_alive: Callable[[], Awaitable[bool]]) -> None:
         self._is_alive = is_alive
@@ -90,8 +91,11 @@ class Metrics(_Probe):
 
 
 def guarded_metrics(render: Render, token: str | None, *, host: str, clock: Clock) -> ASGIApp:
-    """The metrics for bearers of `token`; None: for programs on this machine that asked for `host`
-    or an address, so that no page in a browser can read them under another name."""
+    """The metrics for bearers of `token`.
+
+    None serves programs on this machine that asked for `host` or an address, so that no page in a
+    browser can read the metrics under another name.
+    """
     if token is None:
         return OriginCheck(Metrics(render), hosts=(host,), any_address=True)
     throttle = WrongTokenThrottle(clock)

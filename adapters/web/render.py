@@ -1,7 +1,7 @@
 """Markdown as HTML that is safe under a strict Content-Security-Policy.
 
-Invariant: people's and models' text becomes text, links and Markdown's few elements: no HTML
-of theirs, no script, no inline style, no request to another server.
+Invariant: people's and models' text becomes text, links and Markdown's few elements; it never adds
+raw HTML, a script, an inline style or a request to another server.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Html(RendererHTML):
         return _code(tokens[idx].content, "", plain)
 
     def image(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        """A link instead of the image: loading it would tell another server who reads what, and
+        """A link in place of the image: loading it would tell another server who reads what, and
         when."""
         token = tokens[idx]
         text = escape(self.renderInlineAsText(token.children, options, env) or "image")
@@ -183,8 +183,10 @@ def _file_name(info: str) -> str:
 
 
 def _code(code: str, info: str, highlight: Highlight) -> str:
-    """A code block, and the name under which the page saves it. The name does not depend on the
-    code, whose beginning may be rendered already."""
+    """A code block, and the name under which the page saves it.
+
+    The name does not depend on the code, whose beginning may already be rendered.
+    """
     words = info.split()
     language, name = words[0] if words else "", _file_name(info)
     return (

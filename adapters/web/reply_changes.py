@@ -47,8 +47,10 @@ def changes(reply: str, before: ReplyView, now: ReplyView) -> dict[str, Any] | N
 
 
 def difference(before: str, now: str) -> tuple[int, str, int]:
-    """What turns `before` into `now`: characters left at its end, the new text before them, and
-    the number of characters that it replaces. Numbers are in UTF-16 units, as the page counts.
+    """The edit that turns `before` into `now`.
+
+    Returns the number of characters left at its end, the new text before them, and the number of
+    characters that it replaces, all in UTF-16 units, as the page counts.
     """
     begin = _common_beginning(before, now)
     end, most = 0, min(len(before), len(now)) - begin

@@ -33,7 +33,7 @@ def routers(parts: WebParts) -> Iterator[APIRouter]:
 
 
 def _conversations(parts: WebParts) -> Iterator[APIRouter]:
-    """What programs do with conversations."""
+    """The routes for what programs do with conversations."""
     chat, models, streams, ports = parts.chat, parts.models, parts.streams, parts.ports
     conversations = ConversationRoutes(
         chat=chat,
@@ -57,7 +57,7 @@ def _conversations(parts: WebParts) -> Iterator[APIRouter]:
 
 
 def _people(parts: WebParts) -> Iterator[APIRouter]:
-    """What concerns a person, or is for administrators."""
+    """The routes that concern a person, or are for administrators."""
     ports, audit = parts.ports, parts.ports.privacy.audit_log
     yield AdminRoutes(library=ports.library, models=parts.models, audit=audit).router()
     yield UsageRoutes(ports.usage, audit=audit).router()
@@ -67,7 +67,7 @@ def _people(parts: WebParts) -> Iterator[APIRouter]:
 
 
 def _page(parts: WebParts) -> Iterator[APIRouter]:
-    """What only the page uses."""
+    """The routes that only the page uses."""
     ports, chat = parts.ports, parts.chat
     if ports.connector is not None:
         yield ConnectRoutes(ports.connector).router()

@@ -1,4 +1,4 @@
-"""The sample thread: on a new installation the page shows one question and its answer.
+"""The sample thread: in a new installation, the page shows one question and its answer.
 
 The question goes through the inbox as a person's does, so the thread can be continued and deleted.
 """
@@ -21,14 +21,16 @@ from bot.domain.records import ConversationRecord, NewConversation, thread_id
 log = structlog.stdlib.get_logger(__name__)
 
 FIRST_CONVERSATION = 1
-"""The row id of a database's first conversation. Ids are never given twice, so a sample that was
-deleted does not return with the next start."""
+"""The row id of a database's first conversation.
+
+Ids are never reused, so a deleted sample does not return at the next start.
+"""
 
 _CLIENT_ID = uuid.UUID("5d6a1f6e-6f0b-4d0e-9c53-2f1f7d8a3b10")
 
 
 async def open_sample(chat: ChatService) -> None:
-    """Ask the sample question, unless the database has or had a conversation. Raises nothing."""
+    """Ask the sample question, unless the database has or had a conversation. Never raises."""
     scope = user_scope(LOCAL_USER)
     try:
         if await chat.library.conversations(scope, before=None, limit=1):

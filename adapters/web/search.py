@@ -29,8 +29,11 @@ from bot.domain.search import (
 from bot.ports.search import Search
 
 MOST_AT_ONCE = 4
-"""Searches of one user that have no answer yet. The page gives up an older one, but the database
-still answers it; each takes a quarter of a second at most."""
+"""A user's concurrent searches.
+
+The page abandons an older one, but the database still answers it; each takes at most a quarter of a
+second.
+"""
 
 _Text = Annotated[str, Query(max_length=MOST_CHARACTERS, description=http_texts.SEARCH_LANGUAGE)]
 _After = Annotated[

@@ -1,7 +1,7 @@
 """Browsers that are signed in by a cookie instead of a token.
 
-Invariant: a session ends with its token. Nothing that the database has opens one, and the cookie
-is in no body, no log and no script's reach.
+Invariant: a session ends with its token. Nothing stored in the database can open a session, and the
+cookie never appears in a body or log, or where a script can read it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bot.ports.sessions import SessionStore
 log = structlog.stdlib.get_logger(__name__)
 
 LIFETIME_SECONDS = 30 * 86_400.0
-"""A session ends this long after its last use: a month of holidays is survived."""
+"""A session ends this long after its last use; it survives a month's vacation."""
 
 EXTEND_SECONDS = 86_400.0
 """A session in use is extended once a day, so that almost no request writes."""
@@ -40,10 +40,11 @@ OUTAGE_SECONDS = 3_600.0
 """How long a session that was seen stays valid while the database does not answer."""
 
 MOST_KNOWN = 2_000
-"""Sessions in memory, about 1 MB."""
+"""How many sessions to keep in memory, about 1 MB."""
 
 MOST_SESSIONS = 50
-"""Browsers of one person; signing in with another one ends the oldest session."""
+"""How many browsers one person may be signed in with; signing in with another ends the oldest
+session."""
 
 _SECRET = re.compile(
     r"[A-Za-z0-9_-]{43}"

@@ -1,8 +1,8 @@
-"""Links to threads, which every signed-in user of this server may read, and no one else.
+"""Links to threads, readable by every signed-in user of this server and no one else.
 
-Invariant: a link shows what its owner shared and nothing beside it: no settings, no costs, no other
-thread, and no attachment of a message that is not shown. Who may not read it learns nothing about
-it: a wrong, a revoked and a forbidden address have one answer.
+Invariant: a link shows only what its owner shared: no settings, no costs, no other thread, and no
+attachment of a message that is not shown. A person who may not read a link learns nothing about it:
+wrong, revoked and forbidden addresses get the same answer.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from bot.domain.sharing import Share
 from bot.ports.audit import SHARE_CREATED, SHARE_READ, SHARE_REVOKED, SHARE_UPDATED
 
 READS = 300
-"""Requests a minute of one reader: a page has many pictures."""
+"""Requests per minute for one reader: a page has many pictures."""
 
 WRONG = 20
-"""Wrong addresses a minute of one reader. An address has 256 random bits, so that guessing is
+"""Wrong addresses per minute for one reader. An address has 256 random bits, so guessing is
 hopeless anyway."""
 
 CHANGES = 20
-"""Links that one person may make, update and revoke in a minute."""
+"""How many links one person may create, update and revoke per minute."""
 
 MOST_LISTED = 500
 READ_AGAIN_SECONDS = 3_600.0
-"""A reader who opens a link again within this time is in the audit once."""
+"""If a reader opens a link again within this time, the audit records it only once."""
 
 _Uid = Annotated[str, Path(max_length=64)]
 _After = Annotated[int, Query(ge=-1, le=2**31)]
@@ -81,7 +81,7 @@ class ShareRoutes:
         return await self._state(key)
 
     async def share(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
-        """Make the thread's link, or let it show the thread as it is now."""
+        """Create the thread's link, or update it to show the thread as it is now."""
         self._changes.take(user)
         key = await self._own(user, thread)
         if not await self._ports.allows_sharing(key):
@@ -102,7 +102,7 @@ class ShareRoutes:
         return await self._state(key)
 
     async def mine(self, user: User) -> dict[str, Any]:
-        """All of the user's links, the newest first."""
+        """List all of the user's links, newest first."""
         found = await self._shares.of_person(PLATFORM, user, limit=MOST_LISTED)
         return {"shares": [_shape(each) for each in found]}
 
@@ -123,7 +123,7 @@ class ShareRoutes:
     async def read(
         self, user: User, uid: _Uid, after: _After = -1, limit: _Limit = 100
     ) -> dict[str, Any]:
-        """What the link shows, from the message after the index `after` on."""
+        """Return what the link shows, starting after the message with index `after`."""
         share, key = await self._find(user, uid)
         if user != share.shared_by:
             await self._record_reader(user, share, key)
@@ -155,7 +155,7 @@ class ShareRoutes:
         return response
 
     async def _find(self, user: str, uid: str) -> tuple[Share, ConversationKey]:
-        """The link. Raises HTTPException 404, also if the rules have forbidden it since."""
+        """Find the link. Raises HTTPException 404, also if the rules have since forbidden it."""
         self._reads.take(user)
         found = await self._shares.find(uid)
         if found is None or not await self._ports.allows_sharing(found[1]):

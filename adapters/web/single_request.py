@@ -33,7 +33,7 @@ Prompt = Annotated[
 ]
 
 CHAT_CHANNEL = "chat"
-"""The channel of conversations whose ids clients chose."""
+"""The channel for conversations with ids that clients chose."""
 
 
 class SingleRequestRoutes:

@@ -52,7 +52,7 @@ class SiteOnDemand:
         self._site: ASGIApp | None = None
 
     async def built(self) -> ASGIApp:
-        """The app; the first caller builds it."""
+        """Return the app; the first caller builds it."""
         async with self._building:
             if self._site is None:
                 self._site = await asyncio.to_thread(build_site, self._parts)

@@ -8,8 +8,8 @@ from typing import TypeVar
 from bot.domain.records import MessageRecord
 
 MOST_CHARACTERS = 4_000_000
-"""Characters of text in one response: at most 16 bytes each in JSON, and ten times a model's
-context."""
+"""The most characters of text in one response: at most 16 bytes each in JSON, and ten times a
+model's context."""
 
 _FIRST, _FACTOR = 64, 4  # reads few entries first, more if they are short
 

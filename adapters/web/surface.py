@@ -1,4 +1,4 @@
-"""The surface of a reply in the hub: the whole source, of any length."""
+"""The surface for a reply in the hub: the whole source, of any length."""
 
 from __future__ import annotations
 

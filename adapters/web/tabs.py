@@ -70,7 +70,7 @@ async def tab_events(
 
 @contextmanager
 def _listening(hub: Hub, user: str) -> Iterator[asyncio.Event]:
-    """The event that is set whenever `user` has news. The hub hears of a user's first reader."""
+    """The event that is set whenever `user` has news; tells the hub about a user's first reader."""
     feed, woken = hub.feed(user), asyncio.Event()
     is_first = not feed.readers
     feed.readers.add(woken)

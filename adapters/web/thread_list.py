@@ -1,6 +1,6 @@
-"""The page's list of a user's own threads, and what its menus change.
+"""The page's list of a user's own threads, and the changes from its menus.
 
-Invariant: a change is stored before any tab hears of it, and every tab of the user hears of it.
+Invariant: a change is stored before any tab learns of it, and every tab of the user learns of it.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class ThreadListRoutes:
         return page_entry(changed.entry)
 
     async def mark_read(self, user: User, thread: uuid.UUID, mark: ReadMark) -> dict[str, Any]:
-        """The user saw the answers of a thread; their other tabs and devices show it as read."""
+        """Mark a thread's answers as read, also in the user's other tabs and devices."""
         news = await self._library.mark_read(str(thread), _scope(user), mark.until)
         if news and (found := await self._find(user, thread)) is not None:
             self._events.push_entry(user, found.entry)
@@ -133,8 +133,8 @@ class ThreadListRoutes:
         return {"undo_seconds": UNDO_SECONDS}
 
     async def hold(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
-        """Restart the time for "Undo", which the user still looks at. Raises HTTPException 404 if
-        it is too late."""
+        """Restart the time limit for "Undo" while the user still looks at it. Raises
+        HTTPException 404 if it is too late."""
         if not await self._library.hold(str(thread), _scope(user)):
             raise HTTPException(404, http_texts.TOO_LATE_TO_UNDO)
         return {"undo_seconds": UNDO_SECONDS}
@@ -155,14 +155,15 @@ class ThreadListRoutes:
         return {"entry": page_entry(found.entry), "event": newest}
 
     def _tell_others(self, user: str, record: ConversationRecord) -> None:
-        """Tabs at other processes read the list again."""
+        """Make tabs at other processes read the list again."""
         self._chat.tell_others(user, record.conversation.id)
 
     async def _find(self, user: str, thread: uuid.UUID) -> ThreadRecord | None:
         return await self._library.thread(str(thread), _scope(user))
 
     async def _stop(self, user: str, record: ConversationRecord) -> None:
-        """Stop the running answer. The deletion is stored: nothing here may make it fail."""
+        """Stop the running answer. The deletion is already stored, so nothing here may make it
+        fail."""
         key, inbox = record.conversation.key, self._chat.inbox
         if inbox is None or not record.busy:
             return

@@ -1,4 +1,4 @@
-"""Reads the threads of the page, each as it is at one moment."""
+"""Reads the page's threads, each as it is at one moment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.records import ConversationRecord, MessageRecord, ReplyRecord
 
 MOST_MESSAGES = 500
-"""The newest messages of a thread that the page gets."""
+"""The number of newest messages in a thread that the page gets."""
 
 
 class ThreadReader:

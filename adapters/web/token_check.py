@@ -1,6 +1,6 @@
-"""Finds out whose request it is: by a token, or by the cookie of a signed-in browser.
+"""Finds a request's user by a token, or by the cookie of a signed-in browser.
 
-Invariant: no byte of a body is read before that. What a cookie may change, only our page may ask.
+Invariant: no byte of a body is read before that. Only our page may request a change with a cookie.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bot.domain.errors import StoreUnavailable
 
 
 class CookieReader(Protocol):
-    """Whom a cookie signs in; see `adapters.web.sessions`."""
+    """Finds the user whom a cookie signs in; see `adapters.web.sessions`."""
 
     async def user_of(self, secret: str) -> str | None:
         """The user, or None. Raises StoreUnavailable if that cannot be known."""
@@ -113,10 +113,11 @@ def _unknown(sentence: str) -> Response:
 
 
 def _require_our_page(method: str, headers: Headers) -> None:
-    """A browser sends cookies of itself, so more than the cookie must say that our page asks.
+    """Require proof that our page sent the request: browsers attach cookies automatically.
 
-    `OriginCheck` has refused what is foreign; here, nothing to be checked is refused, too, and so
-    is another server's page on another port of our host, which gets the cookie as well.
+    `OriginCheck` has already refused foreign requests. This also refuses requests without any
+    evidence, and those from another server's page on another port of our host, which gets the
+    cookie as well.
     """
     if method in ("GET", "HEAD"):
         return
@@ -129,7 +130,7 @@ def _require_our_page(method: str, headers: Headers) -> None:
 
 
 def _require_same_user(user: str, headers: Headers) -> None:
-    """A tab says whose it is: another tab may have signed in as another person."""
+    """Check the user that the tab names: another tab may have signed in as another person."""
     expected = headers.get("threadline-user")
     if expected is not None and unquote(expected) != user:
         raise _Refused(_unknown(http_texts.ANOTHER_USER))

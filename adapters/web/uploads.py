@@ -1,7 +1,7 @@
 """Files in requests: multipart forms, and the content arrays of OpenAI's chat API.
 
-Invariant: the bytes that all requests hold are bounded, and they are released once the message is
-stored, however long its answer takes.
+Invariant: the bytes held for all requests are bounded, and released once the message is stored,
+however long its answer takes.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from bot.domain.attachments import IncomingAttachment
 from bot.domain.names import file_name
 
 MOST_HELD = 256_000_000
-"""Bytes of request bodies over BODY_BYTES each that the process holds in total: two of the largest
+"""The most bytes that the process holds for request bodies over BODY_BYTES: two of the largest
 requests, or some dozens of ordinary files."""
 
 MOST_FIELDS = 20
-"""Fields of a form at most; the page sends four."""
+"""The most fields in a form; the page sends four."""
 
 FILES, PASTED = "files", "pasted"
 """The names of a form's file fields. PASTED has long texts that a person pasted into the page."""
@@ -100,7 +100,7 @@ class Received(Generic[B]):
 
     @property
     def name(self) -> str:
-        """What a conversation that begins with this message is called."""
+        """The name for a conversation that begins with this message."""
         return self.text.strip() or next((one.name for one in self._attachments), "")
 
     def require_something(self, field_name: str) -> None:

@@ -100,9 +100,11 @@ class UsageRoutes:
         query: _Query,
         by: _By = None,
     ) -> list[dict[str, Any]]:
-        """Return what all people used, by day, person, channel and model unless `by` says else.
+        """Return what all people used, by day, person, channel and model unless `by` says
+        otherwise.
 
-        `person` "" are the requests of no person: summaries and transcripts.
+        An empty `person` groups the requests made for no one in particular: summaries and
+        transcripts.
         """
         rows, fields = await self._read(request, user, query, by)
         currency = self._reports.currency

@@ -133,7 +133,7 @@ class VersionRoutes:
 
 
 def _check(message: MessageRecord, new: schemas.NewVersion) -> None:
-    """Raises RequestValidationError for what such a message does not have."""
+    """Raises RequestValidationError for fields that do not apply to such a message."""
     if message.is_reply and new.content is not None:
         raise field_error(("body", "content"), http_texts.ANSWER_HAS_NO_CONTENT, "not_a_question")
     if not message.is_reply and not (new.content or "").strip():

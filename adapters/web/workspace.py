@@ -208,7 +208,7 @@ class Workspace:
     async def _tell(
         self, user: str, incoming: Incoming, receipt: Receipt, answer: CommandReply | None
     ) -> dict[str, Any]:
-        """Push what a message caused to every tab, and return it for the sending one."""
+        """Push a message's effects to every tab, and return them for the sending one."""
         asked = None
         if receipt is Receipt.QUESTION or receipt is Receipt.KNOWN:
             asked = await self._library.find_message(incoming.source)

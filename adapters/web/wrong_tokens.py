@@ -1,7 +1,7 @@
 """Throttles wrong tokens: logs them by address and slows down repeated attempts.
 
-Invariant: a right token is never delayed or refused because of others, even from the same
-address, which all clients behind a proxy share. The length of tokens is what defeats guessing.
+Invariant: a correct token is never delayed or refused because of others, even from the same
+address, which all clients behind a proxy share. Long tokens are what makes guessing hopeless.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ FREE = 10
 FORGET_SECONDS = 600.0
 STEP_SECONDS, MOST_SECONDS = 0.25, 2.0
 MOST_ADDRESSES = 1_000
-"""Addresses to count, about 200 kB; the least recent one is dropped."""
+"""How many addresses to count, about 200 kB; the least recent one is dropped."""
 
 MOST_DELAYED = 16
-"""Delayed responses at one time, over all addresses: each holds a connection."""
+"""The most delayed responses at one time, over all addresses: each holds a connection."""
 
 
 class WrongTokenThrottle:

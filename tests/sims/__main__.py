@@ -41,7 +41,7 @@ class SimSession:
 
     @property
     def prompt(self) -> str:
-        """Where the person is."""
+        """The prompt, which says where the person is."""
         return f"{self._driver.name}{' (thread)' if self._thread else ''}> "
 
     async def take(self, line: str) -> bool:
@@ -69,7 +69,7 @@ class SimSession:
         return True
 
     async def watch(self) -> None:
-        """Print the bot's messages as they change, without end."""
+        """Print the bot's messages as they change, until cancelled."""
         while True:
             await asyncio.sleep(REDRAW_SECONDS)
             if self._thread is None:

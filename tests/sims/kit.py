@@ -1,9 +1,9 @@
-"""The base of every simulator: a recording HTTP server, faults, kills, and where it runs.
+"""The base of every simulator: a recording HTTP server with faults and kills.
 
 A simulator subclasses `Sim`, adds routes to `self.app` and runs with `main(MySim)`. Every request
-outside `/_sim/` waits half a round trip, is recorded when it is received, applied and answered,
-and waits the other half. Tests drive a running simulator through `SimProcess`: in a separate
-process by requests to `/_sim/…`, in the test's own event loop by calls with the same JSON values.
+outside `/_sim/` waits half a round trip, is recorded when it is received, applied and answered, and
+waits the other half. Tests drive a running simulator through `SimProcess`: in a separate process by
+requests to `/_sim/…`, in the test's own event loop by calls with the same JSON values.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ from aiohttp import web
 from tests.support.fork_server import spawn
 
 HERE = "THREADLINE_SIMS_HERE"
-"""The environment variable that is "1" where simulators run in the event loop of their tests: over
-the same real sockets, but a start and each look at one cost a tenth. Benchmarks run them apart."""
+"""The environment variable that is "1" to run simulators in their tests' event loop.
+
+They use the same real sockets, but starting and querying one costs a tenth. Benchmarks run them in
+separate processes.
+"""
 
 STAGES = ("received", "applied", "answered")
 
@@ -60,12 +63,12 @@ ENTRY = web.RequestKey("entry", Entry)
 class Fault:
     """A faulty response to the next matching requests.
 
-    `match` is a substring of "METHOD path", `pattern` a regular expression for all of it, `having`
-    a substring of the request's query and body as JSON. The first `skip` matching requests are
-    unaffected. `status` and `body` replace the response; `delay` is in seconds; `drop` closes the
-    connection before the request is applied, or after it with `after`. `remove` and `put` change
-    fields of the simulator's JSON response: paths like `user.id` or `messages.*.author`, where `*`
-    stands for every item.
+    `match` is a substring of "METHOD path", `pattern` a regular expression for the whole of it,
+    `having` a substring of the request's query and body as JSON. The first `skip` matching requests
+    are unaffected. `status` and `body` replace the response; `delay` is in seconds; `drop` closes
+    the connection before the request is applied or, with `after`, afterwards. `remove` and `put`
+    change fields of the simulator's JSON response: paths like `user.id` or `messages.*.author`,
+    where `*` stands for every item.
     """
 
     match: str = ""
@@ -131,7 +134,7 @@ class Kill:
 def _edit_response(response: web.StreamResponse, fault: Fault) -> web.StreamResponse:
     """The simulator's response after `fault` removed and replaced fields.
 
-    A body that is not JSON has no fields: all of it is missing.
+    A non-JSON body has no fields, so all of them count as missing.
     """
     if not (fault.remove or fault.put) or not isinstance(response, web.Response):
         return response
@@ -222,7 +225,7 @@ class Sim:
         self.faults: list[Fault] = []
         self.kills: list[Kill] = []
         self.errors: list[Exception] = []
-        """What the simulator itself raised; the client got a 500 for each."""
+        """Exceptions that the simulator itself raised; the client got a 500 for each."""
         self._controls: dict[str, Any] = {}
         self.app = web.Application(middlewares=[self._through], client_max_size=64 * 2**20)
         self.app.router.add_get("/_sim/record", self._get_record)
@@ -258,7 +261,7 @@ class Sim:
         return [entry for entry in self.record[since:] if match in f"{entry.method} {entry.path}"]
 
     def check(self) -> None:
-        """Raises AssertionError if the simulator itself has failed: a bot may have got over it."""
+        """Raise AssertionError if the simulator itself has failed, even if the bot recovered."""
         if self.errors:
             raise AssertionError(f"the simulator failed: {self.errors[0]!r}") from self.errors[0]
 
@@ -324,7 +327,8 @@ class Sim:
             return error
 
     def fault_response(self, fault: Fault) -> web.Response:
-        """The response of a fault with a status; its content type is exactly `application/json`."""
+        """The response for a fault with a status; its content type is exactly
+        `application/json`."""
         return web.Response(
             status=fault.status or 500,
             body=json.dumps(fault.body if fault.body is not None else {}).encode(),
@@ -422,7 +426,7 @@ async def _serve(sim: Sim, port: int) -> None:
 
 
 class SimProcess:
-    """A simulator as an async context manager: a separate process, or here (see `HERE`).
+    """A simulator as an async context manager: a separate process, or in this one (see `HERE`).
 
     `python -m` runs `module`, such as `tests.sims.discord`. `apart` is for tests that measure this
     process's event loop, or block it while the simulator has to answer.
@@ -435,7 +439,7 @@ class SimProcess:
         self._wanted_port, self.rtt, self._apart = port, rtt, apart
         self.port = 0
         self.server: Any = None
-        """The `Sim`, where it runs in this process: its controls are called, not requested."""
+        """The `Sim`, if it runs in this process: its controls are then called directly."""
 
     def new_server(self) -> Sim:
         """The simulator to run in this process."""
@@ -505,8 +509,8 @@ class SimProcess:
     async def until(self, check: Any, seconds: float = 60.0, *, pause: float | None = None) -> Any:
         """Await `check()` until its result is true; returns the result. Raises AssertionError.
 
-        Polls, because conditions in another process cannot be awaited. `pause` is for checks that
-        advance a clock: the seconds between two of them, always.
+        Polls, because conditions in another process cannot be awaited. `pause` fixes the seconds
+        between two checks, for checks that advance a clock.
         """
         began = time.monotonic()
         while not (result := await check()):
@@ -525,10 +529,10 @@ async def _use_here(server: Sim, name: str, body: dict[str, Any]) -> Any:
 
 
 def pause_since(began: float) -> float:
-    """Seconds until the next look at another process: a tenth of the wait since `began`, in
-    monotonic seconds, from 20 to 100 ms.
+    """Seconds until the next check of another process.
 
-    A look costs some milliseconds of both processes. At a fixed 20 ms, the looks of six tests that
-    wait for seconds take most of a core.
+    This is a tenth of the wait since `began`, in monotonic seconds, from 20 to 100 ms. A check
+    costs both processes some milliseconds: at a fixed 20 ms, six tests that wait for seconds would
+    take most of a core with their checks.
     """
     return min(0.1, max(0.02, (time.monotonic() - began) / 10))

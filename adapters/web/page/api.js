@@ -61,12 +61,12 @@ export class Api {
     return this.#ask("/app/session", { method: "DELETE" }, undefined, () => {});
   }
 
-  /** The session of the browser, whosever it is. */
+  /** The browser's session, for whichever user it is. */
   whoAmI() {
     return this.#ask("/app/session", {}, undefined, () => {});
   }
 
-  /** As `get`, with a JSON body. */
+  /** Like `get`, with a JSON body. */
   post(path, body, limit = LIMIT_MS) {
     return this.#send("POST", path, body, limit);
   }
@@ -79,7 +79,7 @@ export class Api {
     return this.#send("PATCH", path, body);
   }
 
-  /** Of a path whose answer is JSON, too. */
+  /** For a path that answers a DELETE with JSON. */
   delete(path) {
     return this.#send("DELETE", path, undefined);
   }
@@ -187,7 +187,7 @@ export class EventStream {
     this.#wake();
   }
 
-  /** Connect again: an event did not fit to those before it. */
+  /** Connect again, because an event did not fit the previous ones. */
   again() {
     this.#quit();
   }

@@ -48,7 +48,7 @@ export class Attach {
     this.#show(this.#kept.get(name) ?? []);
   }
 
-  /** Give files back to the draft `name`: they were not sent. */
+  /** Return unsent files to the draft `name`. */
   giveBack(items, name = this.#name) {
     if (name === this.#name) return this.#show([...items, ...this.#items]);
     this.#kept.set(name, [...items, ...(this.#kept.get(name) ?? [])]);
@@ -166,7 +166,7 @@ export function installDrop({ root, zone, allowed, onDrop }) {
   });
 }
 
-/** Keep the page when a file is dropped beside the panes: the browser would open the file instead. */
+/** Keep the page when a file is dropped outside the panes; the browser would otherwise open the file. */
 export function installSafeDrops() {
   for (const name of ["dragover", "drop"]) {
     addEventListener(name, (event) => {

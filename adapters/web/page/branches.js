@@ -11,7 +11,7 @@ const SETTLE_MS = 5_000; // a question does not wait longer for a switch
  * @property {number} shown which of them is shown
  */
 
-/** The switches of one message: one for each place that it stands for. */
+/** One message's switches: one for each place that it represents. */
 export class VersionSwitch {
   #shown = "";
 
@@ -63,7 +63,7 @@ class Switching {
     this.page = page;
   }
 
-  /** One version on or back. @param {number} first @param {number} step */
+  /** Go one version forward or back. @param {number} first @param {number} step */
   press(first, step) {
     const { openId: thread, isBusy } = this.page.state;
     const place = this.#place(first);
@@ -153,7 +153,7 @@ export function installBranches(page) {
   });
 }
 
-/** Another branch is shown: what is certain to be gone goes now, the rest comes with the thread. */
+/** Show another branch: remove now what is certainly gone; the rest arrives with the thread. */
 export function branchChanged(page, { thread, since }) {
   if (thread !== page.state.openId) return;
   if (since !== null) page.state.cut(thread, since);
@@ -181,7 +181,7 @@ async function again(page, button, model) {
   await sent(page, thread, () => page.api.post(`/app/threads/${thread}/again`, { turn, model }));
 }
 
-/** Whether the server did it; else its reason is shown, if `thread` is still open. */
+/** Whether the server did it; if not, shows its reason if `thread` is still open. */
 async function sent(page, thread, ask) {
   try {
     await ask();

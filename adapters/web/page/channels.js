@@ -43,7 +43,7 @@ export class Channels {
     return channel === null ? location.pathname : `#/c/${channel}`;
   }
 
-  /** Follow the window's address: one of a thread says nothing of its channel. */
+  /** Follow the window's address; a thread's address does not name its channel. */
   route(hash) {
     const named = CHANNEL.exec(hash)?.[1] ?? null;
     if (named !== null || hash === "") this.enter(named);
@@ -67,12 +67,12 @@ export class Channels {
     this.page.channel.box.keepAs(channel === null ? "channel" : `channel ${channel}`);
   }
 
-  /** Something was said in a thread of `channel`. */
+  /** Handle a new message in a thread of `channel`. */
   heard(channel) {
     if (channel !== null && channel !== this.page.state.channel) this.#news.add(channel);
   }
 
-  /** Another tab or device has shown `channel`. */
+  /** Handle that another tab or device has shown `channel`. */
   seen(channel) {
     this.#news.delete(channel);
   }

@@ -8,7 +8,7 @@ const COUNTED = 20; // lines of a block whose length is told
 const FOLDED = 60; // lines of a block that is folded once the answer has ended
 const NAMED = /^\s*(?:#|\/\/|--|;|%|\/\*|<!--)\s*([A-Za-z0-9][\w.-]{0,58}\.([a-z0-9]{1,8}))\s*(?:\*\/|-->)?\s*$/;
 
-/** `pre`, built from the server's `node`, in a figure with what one can do with it. */
+/** `pre`, built from the server's `node`, in a figure with its buttons. */
 export function codeBlock(pre, { language, file }) {
   const code = pre.firstElementChild ?? pre;
   const end = lastText(code);
@@ -35,7 +35,7 @@ function tool(sign, words, data) {
   return el("button", { type: "button", class: "quiet", title: words, "aria-label": words, ...data }, icon(sign));
 }
 
-/** Turn the block `old` into `made`; its buttons and how it is shown stay. */
+/** Turn the block `old` into `made`, keeping its buttons and display state. */
 export function morphCode(old, made) {
   const [before, after] = [old, made].map((figure) => figure.querySelector("pre"));
   const same = before.getAttribute("aria-label") === after.getAttribute("aria-label");
@@ -92,7 +92,7 @@ function lastText(node) {
 }
 
 // ── an answer that has ended ──────────────────────────────────────────────────────────────────
-/** Tell the length of long blocks, and fold them, but none that the reader is looking at. */
+/** Show the length of long blocks and fold them, except those that the reader is looking at. */
 export function settle(root, wasWriting) {
   for (const figure of root.querySelectorAll("figure.code")) {
     const pre = figure.querySelector("pre");
@@ -106,7 +106,7 @@ export function settle(root, wasWriting) {
   }
 }
 
-/** The answer grows again: nothing below a block may stand in the way of its end. */
+/** Prepare for more text: nothing below a block may obstruct its end. */
 export function unsettle(root) {
   for (const fold of root.querySelectorAll(".code > .fold")) fold.remove();
   for (const figure of root.querySelectorAll(".code.folded")) figure.classList.remove("folded");

@@ -4,7 +4,7 @@ import { MENTION } from "./composer.js";
 import { uuid } from "./dom.js";
 import { ModelList } from "./models.js";
 
-// The choices of /effort, with what each is good for.
+// The choices of /effort, with the use of each.
 const EFFORTS = { low: "answers soonest", medium: "", high: "thinks longest", default: "the model’s own choice" };
 const ONE_MODEL = "There is only one model here.";
 const $ = (selector) => document.querySelector(selector);

@@ -44,7 +44,7 @@ export class ContextPanel {
     if (inside) this.button.focus();
   }
 
-  /** Another thread is shown. */
+  /** Handle that another thread is shown. */
   reset() {
     this.#show(false);
     this.#forget();
@@ -96,7 +96,7 @@ export class ContextPanel {
     this.content.replaceChildren(el("p", { class: "error", role: "alert" }, words));
   }
 
-  /** A summary that is open, or has the focus, is so again after `change`. */
+  /** Restore the open summary and the focus after `change`. */
   #keepPlace(change) {
     const part = (name) => /** @type {any} */ (this.content.querySelector(name));
     const wasOpen = part("details")?.open;
@@ -141,7 +141,7 @@ function read({ model, budget, window, parts, cached_tokens, summarized, left_ou
   };
 }
 
-/** A part's name, with the number of messages or files; a kind of a newer server names itself. */
+/** A part's name, with the number of messages or files; an unknown kind from a newer server keeps its own name. */
 function nameOf({ kind, count }) {
   const name = NAMES[kind] ?? kind;
   return COUNTED.has(kind) && count ? `${name} (${tokens(count)})` : name;

@@ -135,7 +135,7 @@ export class Feed {
     if (this.#isPartial) this.#due = requestAnimationFrame(() => this.#draw());
   }
 
-  /** Put the messages in their places, the newest first; new ones while there is time. */
+  /** Place the messages, newest first, and create new ones while there is time. */
   #place(until) {
     this.#isPartial = false;
     /** @type {HTMLElement | null} */

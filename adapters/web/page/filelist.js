@@ -12,7 +12,7 @@ export class FileList {
     this.node = el("div", { class: "attachments", hidden: true }, this.list, this.#progress);
   }
 
-  /** Show the files of `item`: `attachments` of the server, or `files` that are not sent yet. */
+  /** Show the files of `item`: `attachments` from the server, or `files` that are not sent yet. */
   show({ attachments = [], files = [], progress = null }) {
     const sent = JSON.stringify(attachments);
     const shown = attachments.length ? sent : files.map(({ name }) => name).join("\n");

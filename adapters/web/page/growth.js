@@ -7,12 +7,12 @@ export const PROTOCOL = 2;
 export class Growth {
   #replies = new Map();
 
-  /** A new connection begins. */
+  /** Start over with a new connection. */
   reset() {
     this.#replies.clear();
   }
 
-  /** A reply as an event has it whole. */
+  /** Record a whole reply from an event. */
   begin(reply) {
     if (reply.blocks) this.#replies.set(reply.id, reply);
     else this.#replies.delete(reply.id); // it has ended

@@ -23,7 +23,7 @@ export function grow(node, before, after, headings, cursor) {
   return replaceEnd(target, removed, wanted, cursor);
 }
 
-/** What is added for what is removed at `at`, in the elements `open`, the outermost first. */
+/** The text to add in place of the text removed at `at`, inside the elements `open`, outermost first. */
 function change(before, after) {
   const same = commonBeginning(before, after);
   if (same === 0) return null;
@@ -118,7 +118,7 @@ function growCode(code, before, { added, removed, open, at }, headings, cursor) 
   return true;
 }
 
-/** The last element in `node`, or null; the cursor is none. */
+/** The last element in `node`, or null; the cursor does not count. */
 export function lastElement(node, cursor) {
   const last = node?.lastElementChild ?? null;
   return last === cursor ? (last?.previousElementSibling ?? null) : last;
@@ -131,7 +131,7 @@ function replaceEnd(target, removed, wanted, cursor) {
   if (!removed.every((part, k) => isAlike(shown[k], part, k))) return false;
   const above = nodes.at(-shown.length - 1);
   if (isText(shown[0])) {
-    // The first text may have begun before what is removed.
+    // The first text may have begun before the removed part.
     join(shown[0].data.slice(0, shown[0].data.length - removed[0].data.length), wanted);
   } else if (isText(wanted[0]) && isText(above)) {
     join(above.data, wanted);

@@ -1,4 +1,4 @@
-// Formulas, drawn by KaTeX. Until it is loaded, and where it fails, their LaTeX source stands in the text.
+// Formulas, drawn by KaTeX. Until it is loaded, and where it fails, their LaTeX source remains in the text.
 // The page's policy forbids style attributes, so KaTeX's tree is turned into nodes here.
 import { el } from "./dom.js";
 

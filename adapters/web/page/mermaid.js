@@ -1,4 +1,4 @@
-// Diagrams of Mermaid code, drawn when one asks for them. Mermaid runs in a sandboxed frame that can load and
+// Diagrams of Mermaid code, drawn on request. Mermaid runs in a sandboxed frame that can load and
 // reach nothing; what comes back is shown as an image, in which no script runs either.
 import { browser, el } from "./dom.js";
 
@@ -15,7 +15,7 @@ let idle = 0;
 /** @type {Promise<any>} */
 let before = Promise.resolve(); // one drawing at a time
 
-/** Whether diagrams are drawn without being asked for: so since the last one was. */
+/** Whether to draw diagrams without a request, as the reader last chose with the button. */
 export const drawsDiagrams = () => browser.get("diagrams", false) === true;
 
 /** The button: the diagram, or its source again. */
@@ -126,7 +126,7 @@ function close() {
   document.querySelector(".sandbox")?.remove();
 }
 
-/** The frame's answer: whatever runs there may have written it. */
+/** The frame's answer, which is untrusted: anything that runs there may have written it. */
 function checked({ svg, width, height, error }) {
   if (typeof error === "string") throw new Error(error.slice(0, 200));
   const isSize = (side) => typeof side === "number" && side > 0 && side <= LONGEST;

@@ -160,7 +160,7 @@ export class RootView extends MessageView {
   }
 }
 
-/** The model's name is anything: it is isolated, so that it cannot reorder the words around it. */
+/** The model's name may be any text: it is isolated, so that it cannot reorder the words around it. */
 function showCosts(node, item) {
   const [model, words] = [item.model ?? "", costs(item)];
   const parts = [model && el("bdi", {}, model), model && words && " · ", words];

@@ -1,5 +1,5 @@
-// A searchable list of models with what is known of each: the combobox with a listbox of the ARIA
-// Authoring Practices. Whoever opens it decides what a choice does.
+// A searchable list of models with the known facts about each: the combobox with a listbox of the ARIA
+// Authoring Practices. The caller decides what a choice does.
 import { asApiError } from "./api.js";
 import { el, icon, setText } from "./dom.js";
 import { counted, money, short } from "./format.js";

@@ -1,4 +1,4 @@
-// Sends a form with files, and reports how much of it has left; fetch cannot report that.
+// Sends a form with files, and reports the upload's progress, which fetch cannot.
 import { ApiError } from "./api.js";
 
 const STALL_MS = 30_000; // without progress: the connection is gone

@@ -28,8 +28,8 @@ class UsageOfDay(UsageAmounts):
 
 
 class BudgetLeft(BaseModel):
-    """A budget that counts you, in its `unit`, and when it is full again. `currency` is null for a
-    budget of tokens."""
+    """A budget that applies to you, in its `unit`, and when it is full again. `currency` is null
+    for a budget of tokens."""
 
     scope: Literal["person", "channel", "workspace", "all"]
     period: Literal["day", "month"]

@@ -43,7 +43,7 @@ class Post:
 
 @dataclass(slots=True)
 class Journal:
-    """Events that leave no state."""
+    """Records events that leave no state."""
 
     typing: list[JSON] = field(default_factory=list)
 

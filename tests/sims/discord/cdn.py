@@ -37,7 +37,7 @@ KINDS = ("endless", "slow", "truncated", "page", "gzip", "redirect", "partial")
 
 @dataclass(slots=True)
 class Spoiled:
-    """The next `times` downloads of a path that contains `match` go wrong in this way."""
+    """The next `times` downloads of a path that contains `match` fail in this way."""
 
     kind: str
     times: int

@@ -241,7 +241,7 @@ class Clicks:
 
 
 def _fill(part: JSON, value: str) -> JSON:
-    """A part of a form with the text that a person wrote, without what the person only saw."""
+    """Part of a form with the text that a person wrote, without anything that is only displayed."""
     field = {"type": TEXT_INPUT, "custom_id": form_field(part)["custom_id"], "value": value}
     inside = {"component": field} if part["type"] == LABEL else {"components": [field]}
     return {"type": part["type"], **inside}

@@ -192,9 +192,9 @@ class DiscordSim(MembersClient):
     async def disconnect(
         self, how: int | str = "op7", *, resumable: bool = True, shard: int | None = None
     ) -> int:
-        """Interrupt all connections, or a shard's: a close code, "op7" or "invalid_session".
+        """Interrupt all connections, or a shard's, and return their number.
 
-        Returns how many.
+        `how` is a close code, "op7" or "invalid_session".
         """
         return await self._id("disconnect", how=how, resumable=resumable, shard=shard)
 
@@ -315,7 +315,7 @@ class DiscordSim(MembersClient):
 
     async def wait_idle(self, quiet: float = 0.3, limit: float = 20.0) -> None:
         """Wait until the bot has sent no request for `quiet` seconds; raises AssertionError
-        after a limit."""
+        after `limit` seconds."""
         assert await self.call("wait_idle", quiet=quiet, limit=limit), f"busy for {limit} s"
 
     async def wait_ready(self, seconds: float = 60.0) -> None:

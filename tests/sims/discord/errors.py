@@ -59,7 +59,7 @@ class Forbidden(ApiError):
 
 
 def missing_access() -> Forbidden:
-    """The bot cannot see the channel or guild."""
+    """The error for a channel or guild that the bot cannot see."""
     return Forbidden(50001, "Missing Access")
 
 

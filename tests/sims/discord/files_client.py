@@ -1,4 +1,4 @@
-"""The part of `DiscordSim` that is about files: what people bring, and the CDN's troubles."""
+"""The part of `DiscordSim` for files: those that people send, and failures of the CDN."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class FilesClient(SimProcess):
     async def spoil_downloads(
         self, kind: str, times: int = 1, match: str = "", target: str = ""
     ) -> None:
-        """Spoil the next downloads: endless, slow, truncated, page (HTML), gzip (which it is
-        not), redirect (to `target`), partial (206)."""
+        """Spoil the next downloads: endless, slow, truncated, page (HTML), gzip (only declared),
+        redirect (to `target`), partial (206)."""
         await self.call("spoil_downloads", kind=kind, times=times, match=match, target=target)
 
     async def file(self, message: JSON, number: int = 0) -> bytes:

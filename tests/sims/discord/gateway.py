@@ -215,7 +215,8 @@ class Gateway:
         self.on_ready(session)
 
     def _reset_token(self) -> None:
-        """More sessions than a day allows: all end, and the token is no longer valid."""
+        """End all sessions and invalidate the token, because the bot began more sessions than a
+        day allows."""
         self.token = "reset"
         self.sessions.clear()
         for connection in list(self.connections):

@@ -88,7 +88,7 @@ class Throttle:
     """Refuses one route for a while, for this bot or for all.
 
     `pattern` is a regular expression that matches the whole "METHOD /path". `scope` is Discord's:
-    user, shared (requests of other apps to the same resource count) or global.
+    user, shared (requests by other apps to the same resource count) or global.
     """
 
     pattern: str

@@ -1,4 +1,4 @@
-"""The part of `DiscordSim` that is about roles, categories and membership."""
+"""The part of `DiscordSim` for roles, categories and membership."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class MembersClient(FilesClient):
         await self.call("change_role", role=role, name=name, allow=allow, guild=guild)
 
     async def delete_role(self, role: int, *, guild: int = c.GUILD) -> None:
-        """Delete a role, which its members lose."""
+        """Delete a role and take it from its members."""
         await self.call("delete_role", role=role, guild=guild)
 
     async def set_roles(self, user: int, *roles: int, guild: int = c.GUILD) -> None:

@@ -1,4 +1,4 @@
-"""Roles, categories and who is a member of a guild, as controls.
+"""Controls for roles, categories and guild membership.
 
 GUILD_MEMBER_UPDATE and GUILD_MEMBER_REMOVE need the members intent; a member's roles in message
 events and from REST need none.
@@ -42,7 +42,7 @@ class Membership:
         self._tell_role("GUILD_ROLE_UPDATE", guild, {"role": role_json(found)})
 
     def delete_role(self, role: int, guild: int = c.GUILD) -> None:
-        """Delete a role, which its members lose."""
+        """Delete a role and take it from its members."""
         found = self._state.guilds[guild]
         del found.roles[role]
         for roles in found.members.values():

@@ -271,7 +271,7 @@ class Payloads:
         return direct or message.author == c.BOT or c.BOT in message.shown.pings.users
 
     def attachment(self, message: Message, attachment: JSON) -> JSON:
-        """An attachment with the URL at which the CDN serves it from now on."""
+        """An attachment with a freshly signed CDN URL."""
         return self._signed(message.channel, attachment)
 
     def _signed(self, channel: int, attachment: JSON) -> JSON:

@@ -94,10 +94,11 @@ class People:
         pause: float = 0.0,
         attachments: list[JSON] | None = None,
     ) -> JSON:
-        """Post a message that a proxy bot (PluralKit, Tupperbox) replaces: it posts the text
-        without tags, and its files, through its webhook, as `name`, and deletes the original.
+        """Post a message that a proxy bot (PluralKit, Tupperbox) replaces.
 
-        Returns `{original, message}`. `pause` is the time between the three steps, in seconds.
+        The proxy posts the text without tags, and its files, through its webhook as `name`, and
+        deletes the original. Returns `{original, message}`. `pause` is the time between the three
+        steps, in seconds.
         """
         original = self.say(user, channel, tags + content, attachments=attachments)
         await asyncio.sleep(pause)
@@ -133,7 +134,7 @@ class People:
         return {"channel": channel.id, "message": self.say(user, channel.id, content, **more)}
 
     def edit(self, message: int, content: str | None = None, keep: list[str] | None = None) -> None:
-        """Edit a person's message; of its files, only those with the ids in `keep` stay."""
+        """Edit a person's message, keeping only those of its files with ids in `keep`."""
         found = self.message_of(message)
         shown = found.shown
         flags = default_flags({}, shown.flags)
@@ -210,7 +211,7 @@ class People:
         self._actions.tell_message("MESSAGE_CREATE", found, happened=found.at)
 
     def _ever(self, message: int) -> Message:
-        """A message, deleted or not; refused if there never was one."""
+        """A message, deleted or not; refused if it never existed."""
         try:
             return self._state.find(message)
         except KeyError as error:

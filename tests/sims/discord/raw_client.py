@@ -1,4 +1,4 @@
-"""A client that enforces no rules, with which tests violate each of Discord's."""
+"""A client that enforces no rules, so that tests can violate each of Discord's."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """REST routes of channels, threads and guilds.
 
-A thread has the id of the message it was started on, so a second one on it is refused with 160004.
+A thread has its starter message's id, so a second thread on the same message is refused with
+160004.
 """
 
 from __future__ import annotations

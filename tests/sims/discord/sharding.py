@@ -1,6 +1,6 @@
-"""What the gateway requires of shards: their numbers, guilds, pauses and daily sessions.
+"""The gateway's rules for shards: their numbers, guilds, pauses and daily sessions.
 
-Each fact has its source in docs/platform-facts-discord.md.
+docs/platform-facts-discord.md has the source of each fact.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 BAD_TOKEN, BAD_SHARD, TOO_MANY_GUILDS = 4004, 4010, 4011
 DAY = 86_400.0
 SILENT = 0
-"""Instead of a close code: the gateway accepts the shard's IDENTIFY and sends nothing."""
+"""In place of a close code: the gateway accepts the shard's IDENTIFY and sends nothing."""
 
 
 @dataclass(slots=True)
 class ShardRules:
     """The rules for one bot's shards, and the sessions that it has begun.
 
-    `recommended` is the answer of GET /gateway/bot. The number of shards must be a multiple of
-    `multiple_of` (bots in more than 150,000 guilds). `refused` has close codes, or SILENT, by
+    `recommended` is returned by GET /gateway/bot. The number of shards must be a multiple of
+    `multiple_of` (for bots in more than 150,000 guilds). `refused` has close codes, or SILENT, by
     shard.
     """
 
@@ -44,7 +44,7 @@ class ShardRules:
         return self.refused.get(number, 0)
 
     def is_silent(self, shard: tuple[int, int]) -> bool:
-        """Whether nothing follows the shard's IDENTIFY."""
+        """Whether the gateway sends nothing after the shard's IDENTIFY."""
         return self.refused.get(shard[0]) == SILENT
 
     def too_soon(self, shard: tuple[int, int]) -> bool:

@@ -1,7 +1,7 @@
-"""What people bring into a channel in Discord's client: long pastes, voice messages, forwards.
+"""Simulates what people send from Discord's client: long pastes, voice messages, forwards.
 
-As the client does it: a text over the limit becomes `message.txt`, a voice message has one file and
-no text, and a forward has only the forwarded message.
+As in the client, text over the limit becomes `message.txt`, a voice message has one file and no
+text, and a forward contains only the forwarded message.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def store_uploads(state: ServerState, files: list[JSON]) -> list[JSON]:
 
 
 class Uploads:
-    """The controls of people who bring more than text."""
+    """Controls for people who send more than text."""
 
     def __init__(self, actions: Actions, people: People) -> None:
         self._actions, self._state, self._people = actions, actions.state, people

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API: who may call it, what a request means, and what it costs."""
+"""Anthropic's Messages API: who may call it, how requests are read, and what they cost."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _UNKNOWN_IMAGE_TOKENS = 1_600  # about the most that an image costs without bein
 
 
 def traits(model: str, reasoning: Collection[str] = ()) -> ClaudeModel:
-    """What a model accepts; one of `reasoning` is like the newest."""
+    """A model's traits; models in `reasoning` behave like the newest."""
     return CLAUDE["claude-opus-5"] if model in reasoning else CLAUDE.get(model, DEFAULT)
 
 
 def check_access(headers: Mapping[str, str], keys: Collection[str]) -> None:
-    """Reject a missing or wrong key if any keys are set; one of two headers may have it."""
+    """Reject a missing or wrong key, in either of two headers, if any keys are set."""
     key, authorization = headers.get("x-api-key"), headers.get("Authorization")
     if not keys:
         return
@@ -74,7 +74,7 @@ def check_length(body: Mapping[str, Any], tokens: int, window: int, model: Claud
 
 
 def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The request in the form of the chat completions API, also for an invalid one."""
+    """The request in the form of the chat completions API, even if it is invalid."""
     messages = [_as_chat(message) for message in body.get("messages") or ()]
     if body.get("system"):
         messages.insert(0, _as_chat({"role": "system", "content": body["system"]}))
@@ -118,7 +118,7 @@ class Accounts:
         output: int,
         thinking: int,
     ) -> dict[str, Any]:
-        """The counts of an answer; the request goes through the cache of its key and model."""
+        """The counts for an answer; looks the request up in the cache of its key and model."""
         blocks = _blocks(body, counter)
         scope = f"{key}\0{body['model']}"
         use = self._cache.use(scope, blocks, minimum=model.cache_minimum, now=now)
@@ -137,7 +137,8 @@ class Accounts:
 
 
 def _blocks(body: dict[str, Any], counter: TokenCounter) -> list[Block]:
-    """A request as the cache compares it: a change of thinking or effort keeps the system only."""
+    """A request's blocks as the cache compares them: changing thinking or effort invalidates all
+    but the system prompt."""
     options = [body.get("thinking"), body.get("output_config")]
     parts = [("system", block) for block in _listed(body.get("system"))]
     for message in body["messages"]:

@@ -1,9 +1,9 @@
 """Anthropic's prompt cache, by the rules that Anthropic publishes.
 
 From the guide "Prompt caching" (platform.claude.com/docs/en/build-with-claude/prompt-caching): only
-exact beginnings hit; entries are written at breakpoints only, and only for beginnings of a model's
+exact prefixes hit; entries are written only at breakpoints, and only for prefixes of a model's
 minimum length; a breakpoint finds an entry at one of the 20 blocks up to the breakpoint; an entry
-lives for five minutes after its last use; accounts and models share none.
+lives for five minutes after its last use; accounts and models share no entries.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Block(NamedTuple):
 
 
 class CacheUse(NamedTuple):
-    """Tokens that a request read from the cache, wrote to it, and neither."""
+    """Tokens that a request read from the cache, wrote to it, or neither."""
 
     read: int
     written: int
@@ -32,15 +32,15 @@ class CacheUse(NamedTuple):
 
 
 class AnthropicCache:
-    """The beginnings of requests that are cached, by digest."""
+    """The cached prefixes of requests, by digest."""
 
     def __init__(self) -> None:
         self._until: dict[bytes, float] = {}
 
     def use(self, scope: str, blocks: Sequence[Block], *, minimum: int, now: float) -> CacheUse:
-        """Look up a request, then write it.
+        """Look up a request, then cache it.
 
-        `scope` names the account and the model, `minimum` is the model's, in tokens.
+        `scope` names the account and the model; `minimum` is the model's minimum length in tokens.
         """
         total, sizes = 0, []
         for block in blocks:
@@ -60,13 +60,13 @@ class AnthropicCache:
         return CacheUse(read, end - read, total - end)
 
     def _find(self, known: Sequence[bytes], mark: int, now: float) -> int:
-        """The newest cached beginning that a breakpoint finds, or -1."""
+        """The newest cached prefix that a breakpoint finds, or -1."""
         window = range(mark, max(-1, mark - LOOKBACK_BLOCKS), -1)
         return next((index for index in window if self._until.get(known[index], 0.0) > now), -1)
 
 
 def _digests(scope: str, contents: Iterable[bytes]) -> list[bytes]:
-    """The digest of each beginning of a request."""
+    """The digest of each prefix of a request."""
     found, last = [], hashlib.sha256(scope.encode()).digest()
     for content in contents:
         last = hashlib.sha256(last + content).digest()

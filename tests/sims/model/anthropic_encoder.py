@@ -43,7 +43,7 @@ class AnthropicEncoder:
         return start + self._delta({"type": "text_delta", "text": text})
 
     def refusal(self, text: str) -> bytes:
-        """The words of a refusal are text here."""
+        """Encode a refusal, which is ordinary text in this API."""
         return self.content(text)
 
     def finish(self, reason: str) -> bytes:
@@ -131,7 +131,7 @@ class AnthropicEncoder:
 
 
 def _in_anthropics_names(usage: dict[str, Any]) -> dict[str, Any]:
-    """A script's usage may have OpenAI's names."""
+    """Rename a script's usage fields, which may have OpenAI's names."""
     if "prompt_tokens" not in usage:
         return usage
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)

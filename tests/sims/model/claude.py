@@ -1,4 +1,4 @@
-"""What Claude models accept, as far as it differs between them.
+"""The differences in what Claude models accept.
 
 Sources: the guides "Thinking", "Effort" and "Prompt caching" and the migration guides of each model
 (platform.claude.com), as of October 2026.
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ClaudeModel:
-    """One model. Sizes are in tokens; `adaptive`, `budget`: kinds of thinking that it takes.
+    """One model. Sizes are in tokens; `adaptive` and `budget` are the kinds of thinking it accepts.
 
-    `prefill`: the request may end with the beginning of the answer. `sampling`: it takes a
+    `prefill`: the request may end with the beginning of the answer. `sampling`: it accepts a
     temperature. `strict_window`: input and answer together must fit, or the request is rejected.
     """
 
@@ -51,4 +51,4 @@ CLAUDE: Mapping[str, ClaudeModel] = {
     "claude-opus-5-5": _NEW,
 }
 DEFAULT = ClaudeModel()
-"""A model that is named in a test only."""
+"""The traits of a model that only a test names."""

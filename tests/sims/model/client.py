@@ -107,7 +107,7 @@ class ModelSim(SimProcess):
         await self.call("tokenizer", tables=tables)
 
     async def pass_time(self, seconds: float) -> None:
-        """Let the prompt caches age, without waiting."""
+        """Age the prompt caches without waiting."""
         await self.call("pass_time", seconds=seconds)
 
     async def images(self, *, blind: Mapping[str, str] | None = None, limit: int = 500) -> None:
@@ -146,7 +146,7 @@ class ModelSim(SimProcess):
         return [Recording(**fields) for fields in await self.call("recordings", since=since)]
 
     async def forget_bodies(self) -> None:
-        """Forget the bodies of all requests so far: every look at the records transfers them."""
+        """Forget the bodies of all requests so far: every query for the records transfers them."""
         await self.call("forget_bodies")
 
     async def wait_ended(self, n: int = -1, seconds: float = 60.0) -> Record:

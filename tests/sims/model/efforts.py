@@ -1,4 +1,4 @@
-"""Which models take which effort, and who gets summaries; rejections in OpenAI's words."""
+"""Which models accept which effort, and who gets summaries; rejections in OpenAI's words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.sims.model.error_responses import invalid_request
 
 @dataclass(frozen=True, slots=True)
 class EffortRules:
-    """`plain` models do not reason; those of `values` take only these values of the effort.
+    """`plain` models do not reason; models in `values` accept only the listed efforts.
 
     `verified`: the organization gets summaries.
     """
@@ -50,7 +50,7 @@ class EffortRules:
 
     @staticmethod
     def chosen(body: Mapping[str, Any]) -> dict[str, Any]:
-        """What the request says about reasoning, by the names of the parameters."""
+        """A request's reasoning settings, by parameter name."""
         chosen = {"reasoning_effort": body.get("reasoning_effort")}
         nested = body.get("reasoning") or {}
         chosen |= {f"reasoning.{name}": nested.get(name) for name in ("effort", "summary")}

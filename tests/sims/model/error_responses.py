@@ -1,7 +1,7 @@
 """Error responses with the statuses and wordings of OpenAI and of Hugging Face's router.
 
 The bodies match the real services, including those that are not JSON (a proxy's 502) and those with
-other shapes than OpenAI's ({"error": "text"}).
+shapes unlike OpenAI's ({"error": "text"}).
 """
 
 from __future__ import annotations

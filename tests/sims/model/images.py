@@ -143,6 +143,6 @@ BLIND: Mapping[str, tuple[int, Any]] = {
 
 
 def refuse_images(form: str) -> ErrorResponse:
-    """The answer of a server whose model takes no images; `form` is a key of `BLIND`."""
+    """The response from a server whose model takes no images; `form` is a key of `BLIND`."""
     status, body = BLIND[form]
     return ErrorResponse(status, body)

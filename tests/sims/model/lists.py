@@ -1,4 +1,5 @@
-"""A server that lists models and says one word, in the shapes of well-known servers, at a set pace.
+"""A server that lists models and answers with one word, in the shapes of well-known servers, at a
+set pace.
 
 The shapes have the fields of real responses, as documented or recorded by their makers, with fewer
 models.
@@ -147,8 +148,8 @@ LLAMA_CPP_PROPS = {"default_generation_settings": {"n_ctx": 16_384}, "total_slot
 class ListServer:
     """Answers GET requests with `bodies` by path; other paths with the body of `/*`, or with 404.
 
-    `hold` delays the next answers until it is set; a `status` other than 200 answers all, a
-    `chat_status` all questions.
+    `hold` delays the next answers until it is set. A `status` other than 200 applies to all
+    requests, a `chat_status` to all questions.
     """
 
     port: int = 0
@@ -169,7 +170,7 @@ class ListServer:
         return [path for path, _, _ in self.requests]
 
     async def chat(self, _request: web.Request) -> web.Response:
-        """Answer with one word, or as a server without the model."""
+        """Answer with one word, or as a server that lacks the model would."""
         if self.chat_status != 200:
             error = {"error": {"message": "model not found", "code": "model_not_found"}}
             return web.json_response(error, status=self.chat_status)

@@ -1,11 +1,11 @@
 """OpenAI's prompt cache, by its published rules.
 
 From the guide "Prompt caching" (developers.openai.com/api/docs/guides/prompt-caching): only exact
-beginnings hit; requests of 1,024 tokens and more are cached, in steps of 128 tokens; a request goes
+prefixes hit; requests of 1,024 tokens and more are cached, in steps of 128 tokens; a request goes
 to a machine by a hash of its first 256 tokens and its `prompt_cache_key`, and beyond about 15
 requests a minute some go to further machines; an entry lives for 5 to 10 minutes without use, and
-for an hour at most. Where the guide gives a range, the simulator takes the strict end. The model
-and the effort are part of the request's beginning ("prompt cache diagnostics" in openai 3.52).
+for at most an hour. Where the guide gives a range, the simulator takes the strict end. The model
+and the effort are part of a request's prefix ("prompt cache diagnostics" in openai 3.52).
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ class _Entry:
 
 
 class OpenAICache:
-    """The beginnings of requests that the service's machines still have."""
+    """The request prefixes that the service's machines still have."""
 
     def __init__(self) -> None:
         self._machines: dict[Hashable, dict[int, _Entry]] = {}
         self._arrivals: dict[Hashable, deque[float]] = {}
 
     def look_up(self, variant: Hashable, key: str, tokens: Sequence[Hashable], now: float) -> int:
-        """The tokens of a request that are cached; then caches the request.
+        """Return how many of a request's tokens are cached, then cache the request.
 
-        `variant` is what must be equal beside the tokens: the API, the model, the effort.
+        `variant` is what must match in addition to the tokens: the API, the model, the effort.
         """
         if len(tokens) < MIN_TOKENS:
             return 0
@@ -55,7 +55,7 @@ class OpenAICache:
         return cached
 
     def _machine(self, route: Hashable, now: float) -> int:
-        """Which of the route's machines takes a request."""
+        """Choose which of the route's machines takes a request."""
         arrivals = self._arrivals.setdefault(route, deque())
         while arrivals and arrivals[0] <= now - 60.0:
             arrivals.popleft()
@@ -64,7 +64,8 @@ class OpenAICache:
 
 
 def _beginnings(tokens: Sequence[Hashable]) -> Iterator[tuple[int, int]]:
-    """The lengths at which a request is cached, each with a hash of the tokens up to there."""
+    """The prefix lengths at which a request is cached, each with a hash of the tokens up to
+    there."""
     chained = 0
     for end in range(STEP_TOKENS, len(tokens) + 1, STEP_TOKENS):
         chained = hash((chained, tuple(tokens[end - STEP_TOKENS : end])))

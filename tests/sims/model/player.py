@@ -51,7 +51,7 @@ class StreamEncoder(Protocol):
     """Encodes the parts of one API's stream; empty bytes are not written."""
 
     def role(self) -> bytes:
-        """What comes before the first token."""
+        """The events before the first token."""
         ...
 
     def reasoning(self, text: str) -> bytes:
@@ -71,7 +71,7 @@ class StreamEncoder(Protocol):
         ...
 
     def end(self) -> bytes:
-        """What comes after that."""
+        """The events after the text."""
         ...
 
     def error(self) -> bytes:

@@ -1,6 +1,6 @@
-"""The provider that is simulated: its models and keys, what it rejects, and how it counts.
+"""The simulated provider: its models and keys, what it rejects, and how it counts.
 
-A control sets each of these; none knows of HTTP connections, scripts and pace.
+A control sets each of these; none depends on HTTP connections, scripts or pace.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Provider:
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
     def admit(self, headers: Mapping[str, str], body: Any, api: Api) -> dict[str, Any]:
-        """The body of a request with a valid key; raises ErrorResponse."""
+        """Return the body of a request with a valid key; raises ErrorResponse."""
         if api is not MESSAGES:
             self.check_key(headers)
             return self._validate(body, api)
@@ -99,7 +99,7 @@ class Provider:
     def count(
         self, headers: Mapping[str, str], body: dict[str, Any], answer: ResolvedAnswer, api: Api
     ) -> dict[str, Any]:
-        """The counts of an answer; the request goes through the cache."""
+        """The counts for an answer; looks the request up in the cache."""
         spoken = self.tokens.count_text(answer.tokens)
         thought = self.tokens.count_text(answer.reasoning)
         now = time.time() + self.time_passed

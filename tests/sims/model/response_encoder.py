@@ -15,9 +15,8 @@ _REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 class ResponseEncoder(EventEncoder):
     """Encodes one response to `body`. Reasoning appears only if its summary was requested.
 
-    The finish reason of a script decides on the last event: "stop" is `response.completed`,
-    "length" and "content_filter" are `response.incomplete`, anything else `response.failed` with
-    that code.
+    A script's finish reason determines the last event: "stop" is `response.completed`, "length" and
+    "content_filter" are `response.incomplete`, anything else `response.failed` with that code.
     """
 
     def __init__(self, dialect: Dialect, body: dict[str, Any], usage: dict[str, Any]) -> None:

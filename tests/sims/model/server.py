@@ -72,7 +72,7 @@ class ModelServer(Sim):
     async def read_body(self, request: web.Request) -> Any:
         """The body as JSON; None for invalid JSON, which the handler rejects like the API.
 
-        Recordings are left to their handlers.
+        Audio recordings are left to their handlers.
         """
         if request.content_type.startswith(("multipart/", "audio/", "video/")):
             return None

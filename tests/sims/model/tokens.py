@@ -1,6 +1,6 @@
-"""Token counts: cheap ones by default, or those of a real tokenizer whose tables a test gives.
+"""Token counts: cheap ones by default, or those of a real tokenizer whose tables a test provides.
 
-The tokens of a request are a sequence, so that a simulated prompt cache can compare beginnings.
+A request's tokens are a sequence, so that a simulated prompt cache can compare prefixes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class TokenCounter:
 
 
 def _digest(message: Mapping[str, Any]) -> str:
-    """Stands for everything of a message but its role and text, such as images and their detail."""
+    """A digest of everything in a message except its role and text, such as images and their
+    detail."""
     content = message.get("content")
     listed = content if isinstance(content, list) else []
     parts = [part for part in listed if part.get("type") != "text"]

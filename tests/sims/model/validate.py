@@ -200,7 +200,8 @@ def _unicode(path: str, text: str) -> None:
 
 
 def _alternation(messages: list[dict[str, Any]]) -> None:
-    """In the words of Gemma's and Mistral's chat templates; servers answer with 400."""
+    """Check that roles alternate, with the wording of Gemma's and Mistral's chat templates;
+    servers answer with 400."""
     turns = messages[1:] if messages[0]["role"] == "system" else messages
     roles = [message["role"] for message in turns]
     if any(role != ("user", "assistant")[n % 2] for n, role in enumerate(roles)):

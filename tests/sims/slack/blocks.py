@@ -157,7 +157,8 @@ def _feedback_button_errors(button: Any, where: str) -> Iterator[tuple[str, str]
 
 
 def _select_errors(select: Json, where: str) -> Iterator[tuple[str, str]]:
-    """A menu has options or groups of them, and no two options of the same value."""
+    """Errors unless a menu has options or groups of them, and no two options with the same
+    value."""
     if "placeholder" in select:
         yield from _plain_errors(select["placeholder"], f"{where}/placeholder", MAX_PLACEHOLDER)
     if ("options" in select) == ("option_groups" in select):

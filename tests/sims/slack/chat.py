@@ -176,7 +176,7 @@ def _closed(message: Message) -> Any:
 
 
 def delete(slack: Platform, args: Args) -> Json:
-    """chat.delete: only the bot's messages, and none while it streams."""
+    """chat.delete: only the bot's own messages, and not while one is streaming."""
     message = own_message(slack, args, "cant_delete_message")
     if message.streaming:
         raise ApiError("cant_delete_message")

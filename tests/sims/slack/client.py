@@ -28,7 +28,7 @@ class SlackSim(SimProcess):
         self.number = 1
 
     def within(self, number: int) -> Self:
-        """The same simulator, whose actions happen in another workspace (`add_workspace`)."""
+        """The same simulator, with its actions in another workspace (`add_workspace`)."""
         other = copy.copy(self)
         other.number = number
         return other
@@ -119,7 +119,7 @@ class SlackSim(SimProcess):
     async def transcribe(
         self, file: str, words: str = "", *, vtt: str = "", status: str = ""
     ) -> None:
-        """Finish a file's transcript; with `vtt`, that has all of it. `status`: how it ends."""
+        """Finish a file's transcript; `vtt` adds a file with all of it. `status`: how it ends."""
         await self.call("transcribe", file=file, words=words, vtt=vtt, status=status)
 
     async def unfurl(self, channel: str, ts: str, url: str = "https://example.com/") -> None:
@@ -152,7 +152,7 @@ class SlackSim(SimProcess):
         return cast(str, added)
 
     async def describe_person(self, user: str, **changes: Any) -> None:
-        """Change what Slack says about a person, without an event: `guest`, `admin`, `deleted`,
+        """Change Slack's data about a person without an event: `guest`, `admin`, `deleted`,
         `team` or `enterprise_user`."""
         await self.call("describe_person", user=user, **changes)
 
@@ -246,8 +246,10 @@ class SlackSim(SimProcess):
     async def consent(
         self, number: int = 1, *, org_wide: bool = False, denies: bool = False
     ) -> None:
-        """What the next person does on Slack's page: install in this workspace or in all of its
-        organization, or decline."""
+        """Decide what the next person does on Slack's page.
+
+        They install the app in this workspace or in all of its organization, or decline.
+        """
         await self.call("consent", number=number, org_wide=org_wide, denies=denies)
 
     async def oauth(self, **changes: Any) -> None:
@@ -305,8 +307,11 @@ class SlackSim(SimProcess):
         retry_scale: float | None = None,
         given_up: str | None = None,
     ) -> None:
-        """Set the acknowledgement timeout (default 3), the factor on the retry delays (1), and
-        which events are not delivered again: those whose text has this pattern ("": none)."""
+        """Configure deliveries.
+
+        Settings: the acknowledgement timeout (default 3), the factor on the retry delays (1), and a
+        pattern for the text of events that are not delivered again ("": none).
+        """
         await self.call(
             "delivery", ack_seconds=ack_seconds, retry_scale=retry_scale, given_up=given_up
         )
@@ -366,7 +371,7 @@ class SlackSim(SimProcess):
         to: str = "",
         match: str = "",
     ) -> None:
-        """Let the next downloads go wrong (see `DownloadFaults`); without `how` they work again."""
+        """Make the next downloads fail (see `DownloadFaults`); without `how` they work again."""
         await self.call("downloads", how=how, times=times, seconds=seconds, to=to, match=match)
 
     async def mentions(
@@ -414,7 +419,7 @@ class SlackSim(SimProcess):
         return cast(int, await self.call("frame", data=data, binary=binary, cut=cut))
 
     async def links(self, *, hello: str | None = None, stalls: bool | None = None) -> None:
-        """Set the first frame of connections ("": none), or that they never answer (`stalls`)."""
+        """Set the first frame of connections ("": none), or make them never answer (`stalls`)."""
         await self.call("links", hello=hello, stalls=stalls)
 
     async def deliver_again(self, ts: str, *, same_event_id: bool = True) -> int:

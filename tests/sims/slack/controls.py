@@ -135,7 +135,7 @@ class Controls:
         slack.stream_characters = slack.stream_characters if characters is None else characters
 
     def blocks(self, unknown: list[str]) -> None:
-        """Refuse messages with blocks of these types, as before Slack introduced them."""
+        """Refuse messages with blocks of these types, as Slack did before it introduced them."""
         self.slack.unknown_blocks = set(unknown)
 
     def agent(self, declared: bool) -> None:
@@ -171,7 +171,7 @@ class Controls:
         return await self.slack.sockets.frame(data, binary=binary, cut=cut)
 
     def links(self, hello: str | None = None, stalls: bool | None = None) -> None:
-        """Set the first frame of connections ("": none), or that they never answer (`stalls`)."""
+        """Set the first frame of connections ("": none), or make them never answer (`stalls`)."""
         sockets = self.slack.sockets
         sockets.hello = sockets.hello if hello is None else hello
         sockets.stalls = sockets.stalls if stalls is None else stalls

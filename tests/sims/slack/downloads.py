@@ -1,4 +1,4 @@
-"""Downloads of files, and what can go wrong with them."""
+"""Downloads of files, and their failures."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PIECE = 64 * 1024
 
 @dataclass(slots=True)
 class DownloadFaults:
-    """The next `times` downloads whose path contains `match` go wrong.
+    """The next `times` downloads whose path contains `match` fail.
 
     `how`: `sign_in` (the page, although the token is right), `sign_in_redirect`, `redirect` (to
-    another address of the file), `elsewhere` (to the address `to`, which needs no token), `loop`,
+    another address for the file), `elsewhere` (to the address `to`, which needs no token), `loop`,
     `slow` (a byte every `seconds`), `endless`, `cut` (half of the announced length), `cut_unframed`
     (half, without an announced length), `gzip`.
     """
@@ -32,7 +32,7 @@ class DownloadFaults:
     match: str = ""
 
     def take(self, path: str) -> bool:
-        """Whether this download goes wrong; counts it."""
+        """Whether this download fails; counts it."""
         if self.times <= 0 or self.match not in path:
             return False
         self.times -= 1
@@ -54,7 +54,7 @@ class Downloads:
         to: str = "",
         match: str = "",
     ) -> None:
-        """Let downloads go wrong; without `how` they work again."""
+        """Make downloads fail; without `how` they work again."""
         self.faults = [one for one in self.faults if how and one.match != match]
         if how:
             self.faults.append(DownloadFaults(how, times, seconds, to, match))
@@ -77,7 +77,7 @@ class Downloads:
         return web.Response(body=data, content_type=self._type(file))
 
     def _type(self, file: str) -> str:
-        """Slack sends posts and canvases as HTML, and recorded audio as a video."""
+        """The media type: Slack sends posts and canvases as HTML, and recorded audio as a video."""
         info = self.slack.files[file]
         if info.get("mode") in ("canvas", "post", "quip", "space"):
             return "text/html"
@@ -125,7 +125,7 @@ class Downloads:
 
     @staticmethod
     def _write_raw(request: web.Request, body: bytes = b"") -> NoReturn:
-        """Send a response that only the end of the connection ends, or nothing; then hang up."""
+        """Send a response that ends only with the connection, or nothing; then hang up."""
         if request.transport is not None:
             if body:
                 head = b"HTTP/1.1 200 OK\r\nContent-Type: application/pdf\r\n\r\n"

@@ -47,7 +47,7 @@ def reaction_event(
 
 
 def react(slack: Platform, user: str, channel: Channel, ts: str, name: str) -> None:
-    """Add a reaction of `user`. Raises ApiError (`already_reacted`)."""
+    """Add a reaction by `user`. Raises ApiError (`already_reacted`)."""
     message = slack.workspace.message(channel, ts)
     users = message.reactions.setdefault(name, [])
     if user in users:

@@ -44,7 +44,7 @@ def new_file(
 
 
 def shown_file(info: Json) -> Json:
-    """A file as a message shows it: a stub if another workspace decides about it."""
+    """A file as a message shows it: a stub if access depends on another workspace."""
     if info.get("file_access") != STUB:
         return dict(info)
     return {"id": info["id"], "created": info["created"], "mode": "file_access"} | {
@@ -63,7 +63,10 @@ def info(slack: Platform, args: Args) -> Json:
 
 
 def remove_file(slack: Platform, file: str) -> None:
-    """A person deletes a file: its messages keep a tombstone, and one with nothing else goes."""
+    """Delete a file as a person.
+
+    Its messages keep a tombstone; a message with nothing else disappears.
+    """
     slack.contents.pop(file, None)
     slack.files[file] = tombstone = {"id": file, "mode": "tombstone"}
     for channel in slack.workspace.channels.values():
@@ -81,9 +84,9 @@ def remove_file(slack: Platform, file: str) -> None:
 
 
 def transcribe(slack: Platform, file: str, words: str, vtt: str = "", status: str = "") -> None:
-    """Slack's transcript of recorded speech is ready, as files.info says.
+    """Finish Slack's transcript of recorded speech, as shown by files.info.
 
-    With `vtt`, that file has all of it, and the preview only `words`. `status` replaces "complete".
+    With `vtt`, a file has all of it, and the preview only `words`. `status` replaces "complete".
     """
     preview: Json = {"content": words, "has_more": bool(vtt)}
     spoken: Json = {"status": status or "complete", "locale": "en-US"}

@@ -1,9 +1,9 @@
-"""The app's installations: who granted it which tokens, and the pages and methods of OAuth.
+"""The app's installations: their tokens, and OAuth's pages and methods.
 
 docs.slack.dev/authentication/installing-with-oauth,
 docs.slack.dev/authentication/using-token-rotation and
-docs.slack.dev/reference/methods/oauth.v2.access. The default workspace has installed the app
-already, with `ids.BOT_TOKEN`.
+docs.slack.dev/reference/methods/oauth.v2.access. The default workspace has already installed the
+app, with `ids.BOT_TOKEN`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Grant:
 
 @dataclass(slots=True)
 class Code:
-    """What a person agreed to."""
+    """An OAuth code, and what the person agreed to."""
 
     places: list[Platform]
     org_wide: bool
@@ -52,7 +52,7 @@ class Code:
 
 @dataclass(slots=True)
 class Consent:
-    """What the next person does on the page where people agree."""
+    """The next person's decision on the consent page."""
 
     number: int = 1
     org_wide: bool = False
@@ -161,22 +161,22 @@ class Grants:
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────
     def revoke(self, place: Platform, code: str) -> None:
-        """Refuse every token of an installation from now on."""
+        """Refuse all of an installation's tokens from now on."""
         for grant in self.tokens.values():
             if place in grant.places:
                 grant.refused = code
 
     def expire(self, place: Platform) -> None:
-        """Let the tokens of an installation expire now."""
+        """Make an installation's tokens expire now."""
         for grant in self.tokens.values():
             if place in grant.places:
                 grant.expires = float("-inf")
 
     def place_of(self, grant: Grant, args: Args, *, names_team: bool) -> Platform:
-        """The workspace that a call with this token is about.
+        """The workspace for a call with this token.
 
-        With an organization's token, `names_team` methods need `team_id`; an id in another
-        argument tells the workspace, too.
+        With an organization's token, `names_team` methods need `team_id`; an id in another argument
+        can also identify the workspace.
         """
         if len(grant.places) == 1 and not grant.places[0].events.org_wide:
             return grant.places[0]

@@ -9,9 +9,9 @@ from tests.sims.slack import ids
 
 @dataclass(slots=True)
 class Home:
-    """Workspace `number`; ids are those of the default workspace (1) with another last digit.
+    """Workspace `number`; its ids are the default workspace's (1) with another last digit.
 
-    In an organization that installed the app as a whole, all its workspaces have one bot.
+    In an organization that installed the app as a whole, all workspaces share one bot.
     """
 
     number: int = 1

@@ -1,7 +1,7 @@
 """Slack's rate limits per method and workspace, and a count of the violations.
 
 Slack publishes lower bounds ("20+" a minute). It does not say how much more it allows, how large a
-burst may be, and whether a minute is a fixed or a sliding window. A `LimitProfile` decides this;
+burst may be, or whether a minute is a fixed or a sliding window. A `LimitProfile` decides this;
 `random_profile(seed)` varies it within the reported ranges, and the default is the strictest.
 """
 

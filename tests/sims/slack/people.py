@@ -98,7 +98,7 @@ class People:
         remove_file(self.slack, file)
 
     def transcribe(self, file: str, words: str, vtt: str = "", status: str = "") -> None:
-        """Slack has transcribed recorded speech."""
+        """Finish Slack's transcript of recorded speech."""
         transcribe(self.slack, file, words, vtt, status)
 
     def edit(
@@ -178,7 +178,7 @@ class People:
         return user.id
 
     def describe_person(self, user: str, **changes: Any) -> None:
-        """Change what Slack says about a person, without an event: `guest`, `admin`, `deleted`,
+        """Change Slack's data about a person without an event: `guest`, `admin`, `deleted`,
         `team` or `enterprise_user`."""
         for name, value in changes.items():
             setattr(self.workspace.users[user], name, value)

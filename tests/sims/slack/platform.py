@@ -90,7 +90,7 @@ class Platform:
         return [one.home for one in self.organization]
 
     def end_installation(self) -> None:
-        """Nothing is sent to the app any more, if it was installed with OAuth."""
+        """Stop sending anything to the app, if it was installed with OAuth."""
         for one in self.organization if self.home.number > 1 or self.uses_oauth else ():
             one.events.installed = False
 

@@ -126,7 +126,8 @@ def shown(message: Message) -> str:
 
 
 def pings(message: Message) -> list[str]:
-    """Whom the current message notifies: `channel`, `here`, `everyone` or user ids."""
+    """The people or groups that the message now notifies: `channel`, `here`, `everyone` or user
+    ids."""
     live = [message.text, message.stream.text if message.stream else ""]
     live += [text for block in message.blocks for text, works in _texts(block) if works]
     live += [text for part in message.attachments for text in _attachment_texts(part)]

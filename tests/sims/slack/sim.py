@@ -113,8 +113,10 @@ class SlackServer(Sim):
         self._connect(made)
 
     def consent(self, number: int = 1, org_wide: bool = False, denies: bool = False) -> None:
-        """What the next person does on Slack's page: install in a workspace, or in all of its
-        organization, or decline."""
+        """Decide what the next person does on Slack's page.
+
+        They install the app in a workspace, or in all of its organization, or decline.
+        """
         self.grants.consent = Consent(number, org_wide, denies)
 
     def oauth(
@@ -136,11 +138,11 @@ class SlackServer(Sim):
                 self.grants.tokens.pop(ids.BOT_TOKEN, None)
 
     def expire_tokens(self, number: int = 1) -> None:
-        """Let the tokens of a workspace expire now."""
+        """Make a workspace's tokens expire now."""
         self.grants.expire(self.platforms[number])
 
     async def start(self, port: int = 0) -> web.AppRunner:
-        """Listen, and let Slack's URLs point to this server."""
+        """Listen, and make Slack's URLs point to this server."""
         runner = await super().start(port)
         self.slack.url = self.url
         return runner
@@ -190,7 +192,8 @@ class SlackServer(Sim):
         return self._respond(entry, lambda: self.grants.access(Args(body), client))
 
     async def _uninstall(self, request: web.Request) -> web.Response:
-        """apps.uninstall removes the whole installation, auth.revoke only a token."""
+        """Handle an uninstall: apps.uninstall removes the whole installation, auth.revoke only a
+        token."""
         entry: Entry = request[ENTRY]
         body = entry.body if isinstance(entry.body, dict) else {}
         token = body.get("token") or _bearer(request)

@@ -61,7 +61,7 @@ class Workspace:
         )
 
     def change_bot(self, before: str) -> None:
-        """The bot has another user since the app was installed in the whole organization."""
+        """Give the bot another user, as after an installation in the whole organization."""
         user = self.users.pop(before)
         user.id, user.bot_id = self.home.bot_user, self.home.bot
         self.users[user.id] = user
@@ -252,7 +252,8 @@ class Workspace:
         } | self._connections(user)
 
     def _connections(self, user: User) -> Json:
-        """What tells someone of another workspace: `is_stranger` only without a common channel."""
+        """Fields that identify a person from another workspace: `is_stranger` only without a
+        common channel."""
         shared = any(
             {user.id, self.home.bot_user} <= channel.members for channel in self.channels.values()
         )
