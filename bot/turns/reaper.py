@@ -26,6 +26,9 @@ LOOK_SECONDS = (1.5, 2.5)
 SOON = 0.05
 """After the end of a lease, or between two looks that found much, in seconds."""
 
+RETRY_SECONDS = 0.5
+"""After a look or a burial that failed: a cut connection should cost a take-over no whole pause."""
+
 AT_ONCE = 32
 """Conversations that one look wakes: the rest is for other processes, or the next look."""
 
@@ -56,6 +59,7 @@ class Reaper:
                 pause = pause if wait is None else min(pause, max(wait, 0.0) + SOON)
             except StoreUnavailable as error:
                 log.debug("cannot look for turns", error=str(error))
+                pause = RETRY_SECONDS
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._asked.wait()
