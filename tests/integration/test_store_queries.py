@@ -72,7 +72,8 @@ from tests.support.store_kit import (
 )
 
 UNFINISHED = re.compile(
-    r"turns_unfinished|SCAN leftovers|attachments_pending|files_staged|discarded_files|SCAN json_each|CONSTANT ROW"
+    r"turns_unfinished|SCAN leftovers|SCAN here|attachments_pending|files_staged|discarded_files"
+    r"|SCAN json_each|CONSTANT ROW|SCAN waiting|SCAN \(subquery"
     r"|model_requests_open"
 )
 
