@@ -19,7 +19,7 @@ _STORED = frozenset({Receipt.QUESTION, Receipt.HISTORY, Receipt.KNOWN})
 
 
 class Twins:
-    """The sources that have arrived lately, and whether each is stored."""
+    """The sources that arrived in the last seconds, and whether each is stored."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._stored: TTLCache[str, bool] = TTLCache(MAX_TWINS, TWIN_SECONDS, now)

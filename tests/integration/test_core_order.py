@@ -108,7 +108,7 @@ async def test_a_message_that_arrives_twice_at_once_is_within_its_own_rate(
 async def test_the_second_announcement_of_a_message_costs_no_look_into_the_database(
     tmp_path: Path, directory: FixedDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slack announces each mention twice. What is read again later is always looked up."""
+    """Slack announces each mention twice. A message that is read again later is looked up."""
     looks: list[str] = []
     async with world_with(tmp_path, directory, "allow = '@team'") as world:
         accept = world.store.accept
