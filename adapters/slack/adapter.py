@@ -64,7 +64,8 @@ class SlackAdapter:
     With `app_token`, events arrive through Socket Mode; with `signing_secret`, they arrive through
     the ASGI apps in `http_apps`, which the caller must serve. `api_url` is the base URL of the Web
     API. Code blocks that need `file_from_messages` messages or more are uploaded as files (0:
-    never). `request_seconds` and `download_seconds` are timeouts. The processes of `cluster` share the workspace's limits.
+    never). `request_seconds` and `download_seconds` are timeouts. The processes of `cluster` share
+    the workspace's limits.
     """
 
     def __init__(

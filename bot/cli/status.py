@@ -92,6 +92,7 @@ def _read_stored(settings: Settings) -> Status:
             at=now,
             version=__version__,
             unfinished=counts_of(workload.unfinished(db)),
+            leftovers=workload.leftovers(db),
             turns=tuple(overview.list_unfinished_turns(db, MOST_TURNS)),
             budgets=tuple(overview.budget_statuses(db, budgets)),
             database={"ok": 1, "size": size_of(settings, db)},

@@ -55,6 +55,7 @@ def render(status: Status) -> RenderableType:
         _heading(status),
         _platforms(status),
         _turns(status),
+        _leftovers(status),
         _scopes(status),
         _breakers(status),
         _budgets(status),
@@ -128,6 +129,19 @@ def _turns(status: Status) -> RenderableType:
             status_texts.seconds(status.at - turn.since),
         )
     return _block(Group(text, table))
+
+
+def _leftovers(status: Status) -> RenderableType | None:
+    if not status.leftovers:
+        return None
+    table = _table("not removed yet", "", "oldest")
+    for each in status.leftovers:
+        table.add_row(
+            one_line(each.platform),
+            one_line(f"{each.count:,} × {each.kind}"),
+            Text(status_texts.ago(status.at, each.oldest_at), WARNING),
+        )
+    return _block(table)
 
 
 def _scopes(status: Status) -> RenderableType | None:

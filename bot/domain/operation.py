@@ -42,11 +42,22 @@ class PlatformTurns:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftoverCount:
+    """The leftovers of one kind on a platform; the oldest is from `oldest_at`, in Unix seconds."""
+
+    platform: str
+    kind: str
+    count: int
+    oldest_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class StoreLoad:
     """What the database holds for all processes. `size` is its size on disk in bytes."""
 
     turns: tuple[PlatformTurns, ...] = ()
     size: int = 0
+    leftovers: tuple[LeftoverCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

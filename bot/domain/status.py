@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from bot.domain.operation import LeftoverCount
+
 
 @dataclass(frozen=True, slots=True)
 class PlatformStatus:
@@ -98,6 +100,7 @@ class Status:
     slots: Mapping[str, int] = field(default_factory=dict)
     unfinished: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     turns: tuple[TurnStatus, ...] = ()  # the oldest ones
+    leftovers: tuple[LeftoverCount, ...] = ()
     scopes: tuple[ScopeStatus, ...] = ()
     breakers: Mapping[str, str] = field(default_factory=dict)  # state by model
     database: Mapping[str, str | int] = field(default_factory=dict)
@@ -122,6 +125,7 @@ class Status:
 _LISTS: Mapping[str, type[Any]] = {
     "platforms": PlatformStatus,
     "turns": TurnStatus,
+    "leftovers": LeftoverCount,
     "scopes": ScopeStatus,
     "budgets": BudgetStatus,
     "problems": LoggedProblem,

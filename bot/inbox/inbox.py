@@ -31,6 +31,7 @@ from bot.inbox.edits import RECENT_EDIT_SECONDS, EditHandler
 from bot.inbox.gates import Gates
 from bot.inbox.notices import StorageNotices
 from bot.inbox.order import ArrivalOrder, Place
+from bot.inbox.twins import Twins
 from bot.ports.clock import Clock
 from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.ports.model import ModelCatalog
@@ -78,7 +79,7 @@ class DurableInbox(CatchUpRecords):
             replies=self._replies,
         )
         self._notices = StorageNotices(clock.monotonic)
-        self._order = ArrivalOrder()
+        self._order, self._twins = ArrivalOrder(), Twins(clock.monotonic)
         self._connected: set[str] = set()
 
     # ── access ────────────────────────────────────────────────────────────────────────────────
@@ -104,8 +105,11 @@ class DurableInbox(CatchUpRecords):
                 if command.name != commands.STOP:  # a stop never waits
                     await place.wait()
                 return await self._commands.receive(incoming, command)
+            if await self._twins.is_stored(incoming, place):
+                return Receipt.KNOWN
             with self._waking_conversations() as accepted:
                 accepted.append(await self._accept(incoming, place))
+            self._twins.received(incoming, accepted[0])
             return accepted[0].receipt
 
     async def apology_due(self, incoming: Incoming) -> bool:

@@ -131,6 +131,20 @@ RATE_LIMITED = _counter(
 REQUESTS_WAITING = _gauge(
     "threadline_platform_requests_waiting", "Requests that wait for a rate limit.", "platform"
 )
+LEFTOVERS = _gauge(
+    "threadline_leftovers",
+    "Messages, files, statuses and threads that the bot could not remove yet, and tries again. "
+    "All processes on one database report the same.",
+    "platform",
+    "kind",
+)
+OLDEST_LEFTOVER = _gauge(
+    "threadline_oldest_leftover_seconds",
+    "Age of the oldest of them; 0 if there is none. The bot gives up after a day. "
+    "All processes on one database report the same.",
+    "platform",
+    "kind",
+)
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────
 MODEL_REQUESTS = _counter(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 
 from bot import __version__
+from bot.domain.leftovers import LeftoverKind
 from bot.domain.operation import RateReport, StoreLoad, scope_class
 from bot.operation import definitions as d
 from bot.operation.activity import Activity
@@ -50,6 +52,16 @@ def _database(readings: Readings, load: StoreLoad) -> Iterator[Sample]:
             yield d.TURNS, (platform, state), turns.get(platform, {}).get(state, 0)
     for platform, age in readings.oldest_questions(load).items():
         yield d.OLDEST_QUESTION, (platform,), age
+    yield from _leftovers(readings, load)
+
+
+def _leftovers(readings: Readings, load: StoreLoad) -> Iterator[Sample]:
+    now = readings.clock.time()
+    found = {(each.platform, each.kind): each for each in load.leftovers}
+    for labels in product(readings.platforms, (kind.value for kind in LeftoverKind)):
+        left = found.get(labels)
+        yield d.LEFTOVERS, labels, left.count if left else 0
+        yield d.OLDEST_LEFTOVER, labels, max(0.0, now - left.oldest_at) if left else 0.0
 
 
 def _platforms(readings: Readings) -> Iterator[Sample]:

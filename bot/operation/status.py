@@ -123,6 +123,7 @@ class StatusReporter:
             status,
             turns=tuple(await self.store.list_unfinished_turns(MOST_TURNS)),
             unfinished={} if load is None else counts_of(load.turns),
+            leftovers=() if load is None else load.leftovers,
             budgets=tuple(await self.store.budget_statuses(budgets)),
             database={**status.database, "size": 0 if load is None else load.size},
         )

@@ -24,11 +24,10 @@ def accept(
     *,
     withheld: bool = False,
 ) -> Accepted:
-    known = _known(db, incoming.source)
-    if known is not None:
-        return known
-    row = rows.find(db, incoming.key)
-    if row is not None:
+    row = _look_up(db, incoming)
+    if row["is_known"]:
+        return Accepted(Receipt.KNOWN, row["known_conversation"], row["known_turn"])
+    if row["id"] is not None:
         return _add(db, _Target(row["id"], row["epoch"], now, withheld), incoming, row)
     if incoming.address.begins:
         return _begin(db, incoming, backlog, now, withheld=withheld)
@@ -45,14 +44,38 @@ class _Target:
     withheld: bool = False
 
 
-def _known(db: Database, source: str) -> Accepted | None:
-    """The receipt for a message that is already stored, or whose deletion arrived first."""
-    row = db.execute(
-        "SELECT conversation_id, turn_id FROM messages WHERE source = :source"
-        " UNION ALL SELECT NULL, NULL FROM tombstones WHERE source = :source",
-        {"source": source},
+def _look_up(db: Database, incoming: Incoming) -> Row:
+    """Read the conversation, and whether the message is stored or its deletion arrived first.
+
+    Columns of a row that does not exist are None.
+    """
+    key = incoming.key
+    row: Row = db.execute(
+        "SELECT coalesce(messages.source, tombstones.source) IS NOT NULL AS is_known,"
+        " messages.conversation_id AS known_conversation, messages.turn_id AS known_turn,"
+        " conversations.* FROM (SELECT 1 AS one) AS here"
+        " LEFT JOIN messages ON messages.source = :source"
+        " LEFT JOIN tombstones ON tombstones.source = :source"
+        " LEFT JOIN conversations ON platform = :platform AND workspace = :workspace"
+        " AND conversations.channel = :channel AND thread = :thread",
+        {
+            "source": incoming.source,
+            "platform": key.platform,
+            "workspace": key.workspace,
+            "channel": key.channel,
+            "thread": key.thread,
+        },
     ).fetchone()
-    return None if row is None else Accepted(Receipt.KNOWN, row["conversation_id"], row["turn_id"])
+    return row
+
+
+def _is_known(db: Database, source: str) -> bool:
+    found = db.execute(
+        "SELECT 1 FROM messages WHERE source = :source"
+        " UNION ALL SELECT 1 FROM tombstones WHERE source = :source",
+        {"source": source},
+    )
+    return found.fetchone() is not None
 
 
 # ── the two ways in ───────────────────────────────────────────────────────────────────────────
@@ -65,12 +88,14 @@ def _begin(
     withheld: bool,
 ) -> Accepted:
     target = _Target(_create(db, incoming, now), 1, now)
-    accepted = _ask(db, replace(target, withheld=withheld), incoming)
+    turn = _create_turn(db, target.conversation, 1, now)
+    asked = replace(target, withheld=withheld)
+    _insert(db, asked, incoming, kind="question", turn=turn)
     for earlier in backlog:  # stored after the question, in case the question is among them
-        if _known(db, earlier.source):
+        if _is_known(db, earlier.source):
             continue
         _insert(db, target, earlier, kind="history", turn=None)
-    return accepted
+    return Accepted(Receipt.QUESTION, target.conversation, turn)
 
 
 def _add(db: Database, target: _Target, incoming: Incoming, row: Row) -> Accepted:
@@ -138,8 +163,10 @@ def waiting_turn(db: Database, conversation: int, epoch: int, now: float) -> int
     row = db.execute(
         "SELECT id FROM turns WHERE conversation_id = ? AND state = 'waiting'", (conversation,)
     ).fetchone()
-    if row is not None:
-        return int(row["id"])
+    return _create_turn(db, conversation, epoch, now) if row is None else int(row["id"])
+
+
+def _create_turn(db: Database, conversation: int, epoch: int, now: float) -> int:
     values = {
         "conversation_id": conversation,
         "epoch": epoch,

@@ -186,17 +186,16 @@ def bind(db: Database, conversation: int, *, until: int, more: int = 0) -> int:
 
     Reserves `more` indexes after them, and returns the first of those.
     """
-    waiting = db.execute(
-        "SELECT id FROM messages WHERE conversation_id = ? AND idx IS NULL AND position <= ?"
-        " ORDER BY position, id",
-        (conversation, until),
-    ).fetchall()
-    start = take(db, conversation, len(waiting) + more)
-    db.executemany(
-        "UPDATE messages SET idx = ? WHERE id = ?",
-        [(index, row["id"]) for index, row in enumerate(waiting, start)],
-    )
-    return start + len(waiting)
+    bound = db.execute(
+        "UPDATE messages SET idx = conversations.next_index + waiting.number FROM ("
+        "  SELECT id AS message, row_number() OVER (ORDER BY position, id) - 1 AS number"
+        "  FROM messages WHERE conversation_id = :conversation AND idx IS NULL"
+        "  AND position <= :until"
+        " ) AS waiting, conversations"
+        " WHERE messages.id = waiting.message AND conversations.id = :conversation",
+        {"conversation": conversation, "until": until},
+    ).rowcount
+    return take(db, conversation, bound + more) + bound
 
 
 def take(db: Database, conversation: int, count: int) -> int:

@@ -161,7 +161,8 @@ class SqlStore(FileOperations):
 
     async def load(self) -> StoreLoad:
         """The workload, and the size of the database. Raises StoreUnavailable."""
-        return StoreLoad(await self._unfinished(), await self._read(self._size))
+        turns, leftovers = await self._workload()
+        return StoreLoad(turns, await self._read(self._size), leftovers)
 
     def library(self) -> SqlLibrary:
         """The same database as records."""
@@ -307,7 +308,7 @@ class SqlStore(FileOperations):
     # ── queries ───────────────────────────────────────────────────────────────────────────────
     _list_unfinished = reads(queries.list_unfinished)
     is_busy = reads(queries.is_busy)
-    _unfinished = reads(workload.unfinished)
+    _workload = reads(workload.read)
     list_unfinished_turns = reads(overview.list_unfinished_turns)
     budget_statuses = reads(overview.budget_statuses)
     suspects = reads(process.suspects)

@@ -19,40 +19,39 @@ from bot.store.database import Database, Row
 
 def claim(db: Database, now: float, conversation: int, process: str | None = None) -> Claim | None:
     """See `Store.claim`. Also None if another process holds the conversation's running turn."""
-    turn = db.execute(
-        "SELECT id, state, holder FROM turns WHERE conversation_id = ? AND state <> 'done'"
-        " ORDER BY state = 'waiting', id LIMIT 1",
-        (conversation,),
-    ).fetchone()
-    if turn is None or turn["holder"] not in (None, process):
+    found = db.execute(_NEXT, (conversation,)).fetchone()
+    if found is None or found["holder"] not in (None, process):
         return None
+    turn = found["turn"]
     lease, holder = ("", ()) if process is None else leases.granted(process)
-    if turn["state"] == "waiting":
-        return _claimed(db, _start(db, conversation, turn["id"], now, lease, holder))
-    spending.settle_turn(db, turn["id"])
+    if found["state"] == "waiting":
+        reply = rows.bind(db, conversation, until=found["last"], more=1)
+        return _claimed(db, _start(db, turn, reply, now, lease, holder), found)
+    spending.settle_turn(db, turn)
     again = db.execute(
         # If the turn is still held, its last attempt failed without ending the process.
         "UPDATE turns SET attempt = attempt + 1, claimed_at = ?, failures = failures + held,"  # noqa: S608
         f" held = CASE WHEN deaths < ? AND lone_deaths = 0 THEN 1 ELSE 0 END{lease}"
         " WHERE id = ? RETURNING *",
-        (now, SUSPECT_DEATHS, *holder, turn["id"]),
+        (now, SUSPECT_DEATHS, *holder, turn),
     ).fetchall()
-    return _claimed(db, again[0])
+    return _claimed(db, again[0], found)
+
+
+_NEXT = (
+    "SELECT conversations.*, turns.id AS turn, turns.state, turns.holder,"
+    " (SELECT max(position) FROM messages WHERE turn_id = turns.id AND kind = 'question') AS last"
+    " FROM turns JOIN conversations ON conversations.id = conversation_id"
+    " WHERE conversation_id = ? AND turns.state <> 'done'"
+    " ORDER BY turns.state = 'waiting', turns.id LIMIT 1"
+)
+"""The conversation, its next turn, and the position of that turn's last question: a claim binds all
+messages up to there; later ones wait for the next turn."""
 
 
 def _start(
-    db: Database,
-    conversation: int,
-    turn: int,
-    now: float,
-    lease: str,
-    holder: tuple[object, ...],
+    db: Database, turn: int, reply: int, now: float, lease: str, holder: tuple[object, ...]
 ) -> Row:
-    """Bind all messages up to the last question; later ones wait for the next turn."""
-    (last,) = db.execute(
-        "SELECT max(position) FROM messages WHERE turn_id = ? AND kind = 'question'", (turn,)
-    ).fetchone()
-    reply = rows.bind(db, conversation, until=last, more=1)
     started: Row = db.execute(
         "UPDATE turns SET state = 'running', attempt = 1, claimed_at = ?, reply_idx = ?, held = 1"  # noqa: S608
         f"{lease} WHERE id = ? RETURNING *",
@@ -61,11 +60,9 @@ def _start(
     return started
 
 
-def _claimed(db: Database, row: Row) -> Claim:
-    turn = row["id"]
-    conversation = rows.conversation_from(
-        db.execute("SELECT * FROM conversations WHERE id = ?", (row["conversation_id"],)).fetchone()
-    )
+def _claimed(db: Database, row: Row, found: Row) -> Claim:
+    """From the row of the turn, and the row in which its conversation was found."""
+    turn, conversation = row["id"], rows.conversation_from(found)
     if row["wanted_model"] is not None:
         conversation = replace(conversation, model=row["wanted_model"])
     pages = (

@@ -1,4 +1,4 @@
-"""The workload, for the person on call: counts and ages of unfinished turns."""
+"""The workload, for the person on call: counts and ages of unfinished turns and of leftovers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from collections import defaultdict
 from pathlib import Path
 
-from bot.domain.operation import PlatformTurns
+from bot.domain.operation import LeftoverCount, PlatformTurns
 from bot.store.database import Database
 
 # CROSS JOIN makes SQLite start from the index of the few unfinished turns.
@@ -30,6 +30,25 @@ JOIN conversations ON conversations.id = turns.conversation_id
 WHERE state <> 'done'
 GROUP BY platform, state
 """
+
+_LEFTOVERS = """
+SELECT platform, kind, count(*), min(leftovers.created_at)
+FROM leftovers
+CROSS JOIN conversations
+WHERE conversations.id = conversation_id
+GROUP BY platform, kind
+ORDER BY platform, kind
+"""
+
+
+def read(db: Database) -> tuple[tuple[PlatformTurns, ...], tuple[LeftoverCount, ...]]:
+    """The unfinished turns, and the leftovers."""
+    return unfinished(db), leftovers(db)
+
+
+def leftovers(db: Database) -> tuple[LeftoverCount, ...]:
+    """The leftovers of each platform, counted; the table is empty most of the time."""
+    return tuple(LeftoverCount(*row) for row in db.execute(_LEFTOVERS))
 
 
 def unfinished(db: Database) -> tuple[PlatformTurns, ...]:

@@ -26,6 +26,9 @@ LOOK_SECONDS = (1.5, 2.5)
 SOON = 0.05
 """Seconds to wait after a lease ends, or after a check that found much."""
 
+RETRY_SECONDS = 0.5
+"""After a look or a burial that failed: a cut connection should cost a take-over no whole pause."""
+
 AT_ONCE = 32
 """The most conversations that one check wakes; other processes or the next check wake the rest."""
 
@@ -56,6 +59,7 @@ class Reaper:
                 pause = pause if wait is None else min(pause, max(wait, 0.0) + SOON)
             except StoreUnavailable as error:
                 log.debug("cannot look for turns", error=str(error))
+                pause = RETRY_SECONDS
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._asked.wait()

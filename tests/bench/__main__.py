@@ -31,6 +31,7 @@ BENCHES = (
     "search",
     "latency",
     "processes",
+    "idle",
     "store",
     "streaming_cost",
     "page_streams",

@@ -8,7 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bot.domain.inbox import Address, Incoming, Receipt
+import pytest
+
+from bot.domain.errors import StoreUnavailable
+from bot.domain.inbox import Accepted, Address, Incoming, Receipt
 from tests.integration.test_core_access import CID, asked, directory, receive, texts_of, world_with
 from tests.support.core_kit import World, until
 from tests.support.policy_kit import FixedDirectory
@@ -101,3 +104,41 @@ async def test_concurrent_copies_of_a_message_count_once_against_the_rate(
         receipts = await while_held(world, directory, mention, world.inbox.receive(mention))
         assert receipts == [Receipt.QUESTION, Receipt.KNOWN]
         assert directory.told == []
+
+
+async def test_the_second_announcement_of_a_message_costs_no_look_into_the_database(
+    tmp_path: Path, directory: FixedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slack announces each mention twice. A message that is read again later is looked up."""
+    looks: list[str] = []
+    async with world_with(tmp_path, directory, "allow = '@team'") as world:
+        accept = world.store.accept
+
+        async def note(incoming: Incoming, *backlog: Any, **options: Any) -> Accepted:
+            looks.append(incoming.source)
+            return await accept(incoming, *backlog, **options)
+
+        monkeypatch.setattr(world.store, "accept", note)
+        first = asked(1, "begin", author=CID)
+        receipts = await while_held(world, directory, first, world.inbox.receive(first))
+        assert receipts == [Receipt.QUESTION, Receipt.KNOWN]
+        assert await world.inbox.receive(first) is Receipt.KNOWN
+        assert looks == [first.source]
+
+        await world.inbox.missed([first])
+        assert looks == [first.source] * 2
+
+
+async def test_the_second_announcement_counts_if_the_first_was_not_stored(
+    tmp_path: Path, directory: FixedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world_with(tmp_path, directory, "allow = '@team'") as world:
+
+        async def fail(*_: Any, **__: Any) -> Accepted:
+            raise StoreUnavailable("locked")
+
+        monkeypatch.setattr(world.store, "accept", fail)
+        with pytest.raises(StoreUnavailable):
+            await world.inbox.receive(asked(1, "begin"))
+        monkeypatch.undo()
+        assert await receive(world, asked(1, "begin")) is Receipt.QUESTION

@@ -135,7 +135,7 @@ _OFTEN: tuple[Callable[[Database], object], ...] = (
     partial(spending.settle_holder, process="p1"),
     partial(fairness.recent_questions, since=9_990.0),
     fairness.has_several_workspaces,
-    workload.unfinished,
+    workload.read,
     partial(overview.list_unfinished_turns, limit=10),
     partial(queries.list_unfinished, platform="old", process="p1"),
     partial(queries.is_busy, conversation=5),

@@ -341,3 +341,14 @@ async def test_known_replies_are_those_of_people_and_of_the_bot(pair: Pair) -> N
     assert await pair.bob.count_known_replies(replace(where, thread="")) == {"m1": int(pages)}
     change(pair.place, "UPDATE messages SET erased_at = NULL")
     assert await pair.bob.count_known_replies(replace(where, channel="c2", thread="")) == {}
+
+
+# ── the start ─────────────────────────────────────────────────────────────────────────────────
+async def test_a_process_connects_before_a_question_needs_it(place: PostgresPlace) -> None:
+    others = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    async with opened(place, process="ann", connections=10):
+        [(connected,)] = look(place, others)
+    assert connected >= 4

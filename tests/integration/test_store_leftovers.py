@@ -22,6 +22,13 @@ async def test_leftovers_are_kept_until_they_are_removed(store: SqlStore) -> Non
     assert {(each.kind, each.name) for each in found} == {(page.kind, "m1"), (status.kind, "t1")}
     assert {each.workspace for each in found} == {key().workspace}
     assert await store.leftovers("other") == [elsewhere]
+    counted = (await store.load()).leftovers
+    assert [(each.platform, each.kind, each.count) for each in counted] == [
+        ("other", "file", 1),
+        ("sim", "message", 1),
+        ("sim", "status", 1),
+    ]
+    assert counted[0].oldest_at == (await store.leftovers("other"))[0].created_at
     await store.remove_leftover(page)
     assert await store.leftovers_of(1) == [status]
     await store.remove_leftover(page)  # recording it twice is no error

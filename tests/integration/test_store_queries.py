@@ -72,7 +72,8 @@ from tests.support.store_kit import (
 )
 
 UNFINISHED = re.compile(
-    r"turns_unfinished|attachments_pending|files_staged|discarded_files|SCAN json_each|CONSTANT ROW"
+    r"turns_unfinished|SCAN leftovers|SCAN here|attachments_pending|files_staged|discarded_files"
+    r"|SCAN json_each|CONSTANT ROW|SCAN waiting|SCAN \(subquery"
     r"|model_requests_open"
 )
 
@@ -324,7 +325,7 @@ def use_everything(db: Database) -> None:
     commands.record_command(db, 1.0, "s")
     turns.stop(db, 1.0, key(), None)
     queries.list_unfinished(db, "sim")
-    workload.unfinished(db)
+    workload.read(db)
     queries.history(db, 1, 1, 9, 20)
     _use_attachments(db, photo)
     _use_contexts(db)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator
 
 import pytest
+import uvicorn
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from adapters.web import server as web_server
 from adapters.web.connections import RESERVED_DESCRIPTORS, ConnectionLimits
 from adapters.web.limits import BODY_BYTES, FREE_BYTES, BodyLimit, SharedBodyBudget
 from adapters.web.server import HttpServer, listen
@@ -101,6 +104,31 @@ async def serving(limits: ConnectionLimits) -> AsyncIterator[Server]:
         await running.close()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_idle_server_renews_its_date_and_looks_for_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """uvicorn's own loop looks ten times a second, whatever there is to do."""
+    ticks: asyncio.Queue[float] = asyncio.Queue()
+    tick = uvicorn.Server.on_tick
+
+    async def note(server: uvicorn.Server, counter: int) -> bool:
+        ticks.put_nowait(time.monotonic())
+        return await tick(server, counter)
+
+    monkeypatch.setattr(uvicorn.Server, "on_tick", note)
+    monkeypatch.setattr(web_server, "TICK_SECONDS", 0.4)
+    async with serving(ConnectionLimits()) as server:
+        first, second = await ticks.get(), await ticks.get()
+        assert second - first >= 0.39
+        assert b"\r\ndate: " in (await server.answer(HEALTHZ)).lower()
+
+
+async def test_a_server_that_is_stopped_waits_for_no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_server, "TICK_SECONDS", 3_600.0)
+    async with serving(ConnectionLimits()) as server:
+        assert b"200 OK" in await server.answer(HEALTHZ)
 
 
 async def test_a_late_request_head_closes_the_connection() -> None:

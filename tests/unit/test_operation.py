@@ -18,6 +18,7 @@ from bot.domain.money import NANO
 from bot.domain.operation import (
     BreakerState,
     ClusterLoad,
+    LeftoverCount,
     PlatformTurns,
     RateReport,
     ScopeBudget,
@@ -57,6 +58,7 @@ class Bot:
         self.adapters = {name: FakeAdapter() for name in platforms}
         self.starting: list[str] = []
         self.turns: tuple[PlatformTurns, ...] = ()
+        self.leftovers: tuple[LeftoverCount, ...] = ()
         self.loads = 0
         self.failure: Exception | None = None
         self.hangs = False
@@ -82,7 +84,7 @@ class Bot:
             await asyncio.Event().wait()
         if self.failure is not None:
             raise self.failure
-        return StoreLoad(self.turns, 4_096)
+        return StoreLoad(self.turns, 4_096, self.leftovers)
 
     async def not_ready(self) -> tuple[str, ...]:
         self.clock.jump(FRESH_SECONDS)
@@ -175,6 +177,10 @@ async def test_samples_tell_ages_states_and_budgets_by_class() -> None:
         PlatformTurns("slack", {"waiting": 2, "running": 1}, now - 90),
         PlatformTurns("removed", {"waiting": 9}, now - 9_000),  # its token is no longer set
     )
+    bot.leftovers = (
+        LeftoverCount("slack", "status", 2, now - 70),
+        LeftoverCount("removed", "file", 1, now - 9_000),
+    )
     bot.breakers = [("openai", BreakerState.OPEN), ("openai", BreakerState.CLOSED)]
     bot.adapters["slack"].reports = [
         RateReport(3, {"chat.update": 2}, {"chat.update": ScopeBudget(40, 50)}),
@@ -188,6 +194,9 @@ async def test_samples_tell_ages_states_and_budgets_by_class() -> None:
     assert found["oldest_waiting_question_seconds", "discord"] == 0
     assert found["turns", "slack", "waiting"] == 2
     assert found["turns", "discord", "concluded"] == 0
+    assert found["leftovers", "slack", "status"] == 2
+    assert found["oldest_leftover_seconds", "slack", "status"] == 70
+    assert found["oldest_leftover_seconds", "discord", "thread"] == 0
     assert not [key for key in found if "removed" in key]
     assert found["circuit_breakers", "openai", "open"] == 1
     assert found["circuit_breakers", "openai", "half_open"] == 0

@@ -225,6 +225,7 @@ class Leases:
     def __init__(self) -> None:
         self.free: list[int] = []
         self.dead, self.reaped, self.looks, self.fails = False, 0, 0, False
+        self.reap_fails = False
         self.platforms: Sequence[str] = ()
 
     async def look(self, platforms: Sequence[str], limit: int) -> Look:
@@ -236,6 +237,9 @@ class Leases:
 
     async def reap(self, seen_at: float | None = None) -> Sequence[int]:
         assert seen_at == AT
+        if self.reap_fails:
+            self.reap_fails = False
+            raise StoreUnavailable("cut")
         self.reaped, self.dead = self.reaped + 1, False
         self.free = [1]
         return [1]
@@ -303,6 +307,22 @@ async def test_without_a_connected_platform_nothing_is_looked_for(
     reaper = reaper_of(processes[0], leases, platforms=())
     assert await reaper._look() is None
     assert leases.looks == 0
+
+
+async def test_a_look_or_a_burial_that_fails_is_repeated_soon(
+    processes: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a cut connection would make a take-over late by a whole pause."""
+    monkeypatch.setattr(reaper, "LOOK_SECONDS", (3_600.0, 3_600.0))
+    monkeypatch.setattr(reaper, "RETRY_SECONDS", 0.0)
+    leases = Leases()
+    leases.fails = leases.dead = True
+    running = asyncio.create_task(reaper_of(processes[0], leases).run())
+    await until(lambda: leases.looks >= 2)
+    leases.fails, leases.reap_fails = False, True
+    await until(lambda: not leases.reap_fails)
+    await until(lambda: leases.reaped == 1)
+    running.cancel()
 
 
 async def test_a_failing_database_does_not_end_the_reaper(

@@ -26,6 +26,7 @@ from bot.common import logs
 from bot.common.recent_problems import MOST, RecentProblems
 from bot.config.settings import Settings
 from bot.domain import status_texts
+from bot.domain.operation import LeftoverCount
 from bot.domain.policy import Budget, BudgetScope, Period, PolicyConfig, PolicyValues, Rule
 from bot.domain.status import (
     BudgetStatus,
@@ -52,6 +53,7 @@ STATUS = Status(
     slots={"used": 3, "all": 200, "queued": 0},
     unfinished={"discord": {"running": 3}},
     turns=(TurnStatus(7, "discord", "running", 1, 999_900.0),),
+    leftovers=(LeftoverCount("slack", "status", 2, 999_940.0),),
     scopes=(ScopeStatus("discord", "channel", 0, 5, 2), ScopeStatus("slack", "other", None, None)),
     breakers={"openai/gpt-5": "half_open"},
     database={"ok": 1, "size": 123_456_789},
@@ -252,6 +254,7 @@ def test_the_table_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "slack     DOWN       never       never       trouble refused\\x1b[2J",
         "3 of 200 slots used, 0 queued  discord: 3 running",
         "7     discord   running  1        1 min 40 s",
+        "slack            2 × status  1 min ago",
         "discord channel  0 of 5   2",
         "slack other      unknown  0",
         "openai/gpt-5  half open",

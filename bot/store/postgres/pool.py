@@ -120,7 +120,7 @@ class Connections:
 
     def __init__(self, server: Server, *, size: int, role: str, limits: Limits) -> None:
         self.limits = limits
-        self._server = server
+        self._server, self._size = server, size
         self._idle: list[Connection] = []  # appended and taken by threads, both atomic
         self._threads = ThreadPoolExecutor(size, thread_name_prefix=f"postgres {role}")
         self.losses = 0  # failed connections; a new one may lead to another server
@@ -133,6 +133,19 @@ class Connections:
         await asyncio.to_thread(self._threads.shutdown)
         while self._idle:
             self._idle.pop().close()
+
+    async def warm(self, count: int) -> None:
+        """Connect `count` times, so that no question waits for it; what fails is tried again by
+        the first operation."""
+        with suppress(StoreUnavailable):
+            await asyncio.gather(*(self.call(self._connect) for _ in range(min(count, self._size))))
+
+    def _connect(self, use: Callable[[Connection], None]) -> None:
+        connection = _connect(self._server)
+        try:
+            use(connection)
+        finally:
+            self.give_back(connection)
 
     async def execute(self, statement: str, *, seconds: float) -> None:
         """Run a statement that cannot be part of a transaction. Raises StoreUnavailable.

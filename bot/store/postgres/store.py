@@ -31,6 +31,7 @@ CONNECTIONS = 10
 takes a few milliseconds. PostgreSQL's default is 100 for all processes."""
 
 _FILE_READERS = 1
+_WARM = 2  # a new connection takes PostgreSQL as long as all transactions of a question
 _READERS_PART = 3  # one of three connections reads
 
 
@@ -90,6 +91,8 @@ class PostgresStore(SqlStore):
         process: str | None = None,
     ) -> AsyncIterator[Self]:
         async with _open_pools(server, connections, limits) as pools:
+            if process is not None:
+                await pools.warm()
             connected = Connected.create(
                 writer=Writer(pools.writing),
                 readers=Readers(pools.reading),
@@ -139,6 +142,10 @@ class _Pools:
     reading: Connections
     reading_files: Connections
     vacuuming: Connections
+
+    async def warm(self) -> None:
+        """Connect as often as one question needs connections at the same time."""
+        await asyncio.gather(self.writing.warm(_WARM), self.reading.warm(_WARM))
 
 
 @asynccontextmanager
