@@ -26,6 +26,7 @@ from bot.llm.error_report import ErrorReport
 from bot.llm.images import ImageClient, ImageUploads
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.llm.streaming_model import CONNECT_SECONDS, StreamingModel
+from bot.llm.tls import tls_context
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 _NO_KEY = "no key"  # without one, the client would look for a key in the environment and in files
@@ -51,7 +52,7 @@ def make_client(provider: ProviderConfig) -> anthropic.AsyncAnthropic:
         timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
         open_telemetry=False,  # spans may contain messages
         # The scheduler limits concurrency; for aiohttp, 0 means no limit.
-        http_client=_HttpClient(limits=httpx2.Limits(max_connections=0)),
+        http_client=_HttpClient(verify=tls_context(), limits=httpx2.Limits(max_connections=0)),
     )
 
 

@@ -25,6 +25,7 @@ from bot.llm.images import ImageClient, ImageUploads
 from bot.llm.server_quirks import LIMIT_NAMES
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.llm.streaming_model import CONNECT_SECONDS, raw_body
+from bot.llm.tls import tls_context
 
 ROUTER_URL = "https://router.huggingface.co/v1"
 
@@ -170,14 +171,13 @@ def _configure_library() -> None:
 
     HF_HUB_DISABLE_TELEMETRY: to describe its caller, the library would fetch a list from its site
     on the first request, synchronously and for up to 3 s. The client factory: all requests share
-    one TLS context, because building one takes 20 ms.
+    one TLS context.
     """
     constants.HF_HUB_DISABLE_TELEMETRY = True
-    context = httpx2.create_ssl_context()
 
     def make() -> httpx2.AsyncClient:
         return _HttpClient(
-            verify=context,
+            verify=tls_context(),
             follow_redirects=True,
             timeout=None,
             event_hooks={"response": [_capture]},

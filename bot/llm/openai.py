@@ -21,13 +21,14 @@ from bot.llm.images import ImageClient, ImageUploads
 from bot.llm.server_quirks import LIMIT_NAMES
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.llm.streaming_model import CONNECT_SECONDS
+from bot.llm.tls import tls_context
 
 OPENAI_URL = "https://api.openai.com/v1"
 NO_KEY = "no key"  # the client requires a key; requests then omit the header
 
 
 def make_client(provider: ProviderConfig) -> openai.AsyncOpenAI:
-    """Create one client for all models of a server, which takes about 20 ms.
+    """Create one client for all models of a server.
 
     Without a key, requests have no `Authorization` header; Azure's key is one of the provider's
     headers. The client does not retry, because `bot.llm.fallback_chain` retries for every provider.
@@ -40,7 +41,7 @@ def make_client(provider: ProviderConfig) -> openai.AsyncOpenAI:
         max_retries=0,
         timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
         # The scheduler limits concurrency; for aiohttp, 0 means no limit.
-        http_client=_HttpClient(limits=httpx2.Limits(max_connections=0)),
+        http_client=_HttpClient(verify=tls_context(), limits=httpx2.Limits(max_connections=0)),
     )
 
 

@@ -31,6 +31,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bot.llm.model_facts import known_facts
+from bot.llm.prices import listed_prices, load_snapshot
+from bot.llm.tls import tls_context
 
 ROOT = Path(__file__).parents[2]
 SWITCH = "THREADLINE_FORKS"
@@ -368,6 +370,8 @@ def _main(channel: socket.socket) -> Any:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(module)
     known_facts("sim", "")  # compiles the table's patterns
+    listed_prices(load_snapshot(), "127.0.0.1", "sim", 1, 0.0)  # so does this
+    tls_context()
     assert threading.active_count() == 1, "a thread does not survive a fork"
     gc.collect()
     gc.freeze()
