@@ -141,6 +141,7 @@ async def test_browser_settings_apply_and_persist(visit: Visit, house: House) ->
     await expect(tab.thread.locator("time").first).to_have_attribute(
         "title", re.compile(r"^\w+, \d+\. \w+ \d{4} um \d\d:\d\d$")
     )
+    await expect(page.locator(".row-time").first).to_have_text(re.compile(r"^\d\d:\d\d$"))
     await tab.replies.last.focus()
     await page.keyboard.press("?")
     await expect(page.locator("#shortcuts")).to_be_hidden()

@@ -2,9 +2,13 @@
 import { language } from "./preferences.js";
 
 const here = language(); // another choice reloads the page
-const clock = new Intl.DateTimeFormat(here, { hour: "numeric", minute: "2-digit" });
-const day = new Intl.DateTimeFormat(here, { weekday: "long", day: "numeric", month: "long" });
-const full = new Intl.DateTimeFormat(here, { dateStyle: "full", timeStyle: "short" });
+
+/** @param {Intl.DateTimeFormatOptions} options */
+export const dates = (options) => new Intl.DateTimeFormat(here, options);
+
+const clock = dates({ hour: "numeric", minute: "2-digit" });
+const day = dates({ weekday: "long", day: "numeric", month: "long" });
+const full = dates({ dateStyle: "full", timeStyle: "short" });
 const number = new Intl.NumberFormat(here);
 
 /** A server time (Unix seconds or ISO 8601) as a Date. */

@@ -1,10 +1,10 @@
 // The list of what a search found: the keys of the box above it select a hit, while the focus stays there.
 import { el, isComposing } from "./dom.js";
-import { clockTime, dayName, fullTime, moment } from "./format.js";
+import { clockTime, dates, dayName, fullTime, moment } from "./format.js";
 
 const NEAR_END = 120; // pixels before the end at which the next results are loaded
-const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const oldDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
+const date = dates({ day: "numeric", month: "short" });
+const oldDate = dates({ day: "numeric", month: "short", year: "numeric" });
 
 export class Hits {
   at = -1; // the selected hit

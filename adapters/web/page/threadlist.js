@@ -2,6 +2,7 @@
 //
 // Invariant: what is listed has no gap. An entry that sorts below the last page that was loaded is
 // known, but not listed, until that part is loaded.
+import { dates } from "./format.js";
 
 const PAGE = 100;
 const MOST_PAGE = 200; // the server's limit
@@ -159,8 +160,8 @@ function order(a, b) {
 }
 
 // ── groups ────────────────────────────────────────────────────────────────────────────────────
-const month = new Intl.DateTimeFormat(undefined, { month: "long" });
-const monthOfYear = new Intl.DateTimeFormat(undefined, { month: "long", year: "numeric" });
+const month = dates({ month: "long" });
+const monthOfYear = dates({ month: "long", year: "numeric" });
 
 /**
  * The entries as rows: each has an `id`, and is an `entry` or the `label` of a group.
@@ -196,9 +197,9 @@ function labels(now) {
   };
 }
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
-const weekday = new Intl.DateTimeFormat(undefined, { weekday: "short" });
-const dayOfMonth = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const clock = dates({ hour: "numeric", minute: "2-digit" });
+const weekday = dates({ weekday: "short" });
+const dayOfMonth = dates({ day: "numeric", month: "short" });
 
 /** A time in Unix seconds, as short as its distance allows. */
 export function shortTime(at, now = new Date()) {
