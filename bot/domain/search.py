@@ -20,8 +20,9 @@ from bot.domain.search_text import Term, clean, fold, offsets
 
 MOST_CHARACTERS = 500
 
-CURSOR = r"[mt][0-9a-f-]{36}"
-"""A page's `next`: the kind of the last text that was read, and its public id."""
+CURSOR = r"[mt][0-9]{0,18}"
+"""A page's `next`: the kind of the last text that was read, and its number, so that a page follows
+also if that text was deleted. Without a number: from the first text of the kind on."""
 
 MOST_TERMS = 24
 """Of a query; further ones are ignored."""
@@ -189,8 +190,8 @@ class SearchHit:
 class SearchPage:
     """Hits, the best first. `next` gives the following ones; None after the last.
 
-    `is_partial`: there may be more, which did not fit into the time; then `reached` is the time of
-    the last message that was compared, in Unix seconds, and `next` continues behind it.
+    `is_partial`: there may be more, which did not fit into the time; `next` continues behind the
+    last text that was compared. `reached` is that text's time, in Unix seconds, if it is a message.
     `is_indexing`: older texts are not in the index yet.
     """
 

@@ -106,6 +106,10 @@ class PrivacyStore(Protocol):
         """Erase who used what in a channel until then; the sums stay."""
         ...
 
+    async def give_up_leftovers(self, before: float) -> None:
+        """Forget leftovers of erased conversations that were recorded before then."""
+        ...
+
     async def pin(self, key: ConversationKey, *, pinned: bool) -> bool:
         """Keep a conversation whatever its age; returns whether it exists."""
         ...

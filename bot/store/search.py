@@ -61,28 +61,37 @@ def find(
     if query.is_empty or not scopes:
         return SearchPage()
     search = _Search(db, index, scopes, query, time.monotonic() + seconds)
-    kind, uid = (after[0], after[1:]) if after and re.fullmatch(CURSOR, after) else ("", "")
+    kind, number = _cursor(after)
     if query.in_title:
-        return search.titles(uid if kind == "t" else "", limit)
+        return search.titles(number if kind == "t" else None, limit)
     if kind == "m":
-        return search.messages(uid, limit)
-    titles = search.titles("", min(TITLES, limit))
+        return search.messages(number, limit)
+    titles = search.titles(number, min(TITLES, limit))
+    if titles.is_partial:  # the messages have no time left; without progress they come next
+        return replace(titles, next=titles.next or "m")
     if len(titles.hits) >= limit:
-        return titles
-    page = search.messages("", limit - len(titles.hits))
+        return replace(titles, next="m")
+    page = search.messages(None, limit - len(titles.hits))
     return replace(
         page,
         hits=[*titles.hits, *page.hits],
-        is_partial=titles.is_partial or page.is_partial,
+        next=page.next or ("m" if page.is_partial else None),  # the titles took the time
         is_indexing=titles.is_indexing or page.is_indexing,
     )
 
 
+def _cursor(after: str | None) -> tuple[str, int | None]:
+    """The kind and the number of a page's `next`; what is none begins at the first title."""
+    if after is None or not re.fullmatch(CURSOR, after):
+        return "t", None
+    return after[0], int(after[1:]) if len(after) > 1 else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text that was read: its public id, its time in Unix seconds, and the hit if it is one."""
+    """A text that was read: its row id, its time in Unix seconds, and the hit if it is one."""
 
-    uid: str
+    number: int
     at: float
     hit: SearchHit | None
 
@@ -129,24 +138,19 @@ class _Search:
         self._until = until
         self._match = _match(scopes, query)
 
-    def titles(self, after: str, limit: int) -> SearchPage:
-        """The titles after the one of the conversation with this public id."""
-        row = self._row("SELECT id FROM conversations WHERE uid = ?", after)
-        low = -TITLE_LIMIT if row is None else -int(row["id"])
+    def titles(self, after: int | None, limit: int) -> SearchPage:
+        """The titles after the one of the conversation with this row id."""
+        low = -TITLE_LIMIT if after is None else -after
         return self._page("t", _Range(low, 0, newest_first=False), self._titles, limit)
 
-    def messages(self, after: str, limit: int) -> SearchPage:
-        """The messages after the one with this public id."""
-        row = self._row("SELECT id FROM messages WHERE uid = ?", after)
-        high = TITLE_LIMIT if row is None else int(row["id"])
+    def messages(self, after: int | None, limit: int) -> SearchPage:
+        """The messages after the one with this row id."""
+        high = TITLE_LIMIT if after is None else after
         before, since = self._query.before, self._query.after
         if before is not None:
             high = min(high, self._first_since(before + _CLOCK_SECONDS))
         low = 0 if since is None else self._first_since(since - _CLOCK_SECONDS) - 1
         return self._page("m", _Range(low, high, newest_first=True), self._messages, limit)
-
-    def _row(self, sql: str, uid: str) -> Row | None:
-        return self._db.execute(sql, (uid,)).fetchone() if uid else None
 
     def _first_since(self, at: float) -> int:
         """The lowest id of the messages since then: a search by halves, as ids follow the time."""
@@ -190,7 +194,7 @@ class _Search:
         last = found.last if is_full or is_late else None
         return SearchPage(
             found.hits,
-            next=None if last is None else f"{kind}{last.uid}",
+            next=None if last is None else f"{kind}{last.number}",
             is_partial=is_late,
             reached=last.at if last and is_late and kind == "m" else None,
             is_indexing=is_indexing,
@@ -254,7 +258,7 @@ class _Search:
         for number in ids:
             row = rows.get(number)
             if row is not None:
-                yield _Text(row["uid"], row["updated_at"], self._title_hit(row))
+                yield _Text(number, row["updated_at"], self._title_hit(row))
 
     def _title_hit(self, row: Row) -> SearchHit | None:
         query, name = self._query, row["name"]
@@ -279,7 +283,7 @@ class _Search:
             row = rows.get(number)
             if row is not None:
                 hit = self._message_hit(row, names.get(number, ()))
-                yield _Text(row["uid"], row["created_at"], hit)
+                yield _Text(number, row["created_at"], hit)
 
     def _message_hit(self, row: Row, names: Sequence[str]) -> SearchHit | None:
         query, is_reply = self._query, row["kind"] == "reply"

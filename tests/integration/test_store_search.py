@@ -358,7 +358,79 @@ async def test_a_search_that_runs_out_of_time_says_so(place: Place) -> None:
         store.search().seconds = 0.0
         await ask(store, 1, "deploy", where("t1"))
         page = await store.search().search([ANN], parse_query("deploy"))
-        assert page == SearchPage([], None, is_partial=True, is_indexing=False)
+        assert page == SearchPage([], "m", is_partial=True, is_indexing=False)
+        page = await store.search().search([ANN], parse_query("deploy"), after=page.next)
+        assert page == SearchPage([], None, is_partial=True, is_indexing=False)  # no progress
+
+
+@pytest.mark.parametrize("looks_of_a_part", [1, 3, 8])
+async def test_titles_that_take_all_the_time_are_followed_by_the_rest(
+    place: Place, monkeypatch: pytest.MonkeyPatch, looks_of_a_part: int
+) -> None:
+    """Twenty titles have the words but not the phrase; the only hit is an answer."""
+    async with open_unhurried(place, clock=ManualClock()) as store:
+        for number in range(1, 21):
+            answer = "words, order" if number == 7 else "no"
+            await ask(store, number, f"order of words {number}", where(f"t{number}"), answer)
+        await store.search_indexer.finish()
+        left = 0
+
+        def require_time(_: object) -> float:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise OutOfTime
+            return 60.0
+
+        monkeypatch.setattr(search._Search, "_require_time", require_time)
+        found, after, parts = [], None, 0
+        while parts < 200:
+            left = looks_of_a_part
+            page = await store.search().search([ANN], parse_query('"words order"'), after=after)
+            found += page.hits
+            parts, after = parts + 1, page.next
+            if after is None:
+                break
+        assert [hit.snippet.text for hit in found] == ["words, order"]
+        assert 3 < parts < 50
+
+
+async def test_the_next_page_follows_a_text_that_was_deleted(place: Place) -> None:
+    async with open_unhurried(place, clock=ManualClock()) as store:
+        for number in range(1, 13):
+            await ask(store, number, f"deploy {number}", where(f"t{number}"))
+        for query, count in (("deploy", 4), ("in:title deploy", 4)):
+            first = await store.search().search([ANN], parse_query(query), limit=count + 4)
+            last = first.hits[-1]
+            assert await store.library().delete(last.conversation, ANN) is not None
+            second = await store.search().search(
+                [ANN], parse_query(query), after=first.next, limit=3
+            )
+            kind = "title" if query.startswith("in:") else "message"
+            numbers = [_number_of(hit, kind) for hit in [last, *second.hits]]
+            assert numbers == list(range(numbers[0], numbers[0] - 4, -1))
+
+
+async def test_few_results_at_a_time_are_all_results(place: Place) -> None:
+    """Also with a page that has room for titles only."""
+    async with open_unhurried(place, clock=ManualClock()) as store:
+        for number in range(1, 8):
+            await ask(store, number, f"deploy {number}", where(f"t{number}"))
+        hits, after = list[SearchHit](), None
+        for _ in range(20):
+            page = await store.search().search([ANN], parse_query("deploy"), after=after, limit=2)
+            hits += page.hits
+            after = page.next
+            if after is None:
+                break
+        assert after is None
+        numbers = [_number_of(hit, "message") for hit in hits if hit.message]
+        assert numbers == [7, 6, 5, 4, 3, 2, 1]
+
+
+def _number_of(hit: SearchHit, kind: str) -> int:
+    text = hit.title.text if kind == "title" else hit.snippet.text
+    return int(text.split()[-1])
 
 
 async def test_a_phrase_of_common_words_is_looked_for_in_parts(
