@@ -251,8 +251,9 @@ class _Search:
     def _titles(self, documents: Sequence[int]) -> Iterator[_Text]:
         ids = [-each for each in documents]
         rows = self._read(
-            "SELECT id, uid, name, updated_at, platform, workspace, channel FROM conversations"
-            " WHERE id",
+            "SELECT id, uid, name, updated_at, platform, workspace, channel"
+            " FROM (SELECT id AS number FROM conversations) AS numbers CROSS JOIN conversations"
+            " WHERE id = number AND number",
             ids,
         )
         for number in ids:
@@ -272,9 +273,8 @@ class _Search:
             "SELECT messages.id, messages.uid, idx, role, kind, messages.content,"
             " messages.created_at, author_id, turn_id, turns.model,"
             " conversations.uid AS conversation, name, platform, workspace, conversations.channel"
-            " FROM messages"
-            " JOIN conversations ON conversations.id = messages.conversation_id"
-            " LEFT JOIN turns ON turns.id = turn_id WHERE erased_at IS NULL"
+            " FROM messages CROSS JOIN conversations LEFT JOIN turns ON turns.id = turn_id"
+            " WHERE conversations.id = messages.conversation_id AND erased_at IS NULL"
             " AND messages.parked IS NULL AND messages.id",
             documents,
         )
@@ -312,7 +312,11 @@ class _Search:
         )
 
     def _read(self, sql: str, ids: Sequence[int]) -> dict[int, Row]:
-        """The rows with these ids in the scopes, by id."""
+        """The rows with these ids in the scopes, by id.
+
+        In the statements, CROSS JOIN tells SQLite to look the ids up and then to check the scopes,
+        instead of reading all conversations of the person: it takes them for ten.
+        """
         if not ids:
             return {}
         condition, values = in_scopes(self._scopes)

@@ -30,6 +30,7 @@ from tests.support.store_kit import (
     PostgresPlace,
     answer_next,
     change,
+    connected,
     look,
     said,
 )
@@ -342,6 +343,57 @@ async def test_titles_come_first_then_the_newest_messages(place: Place) -> None:
         assert await texts(store, "model:gpt-5 harbor") == ["Ships in the harbor."]
         assert await texts(store, "before:1990 harbor") == []
         assert len(await texts(store, "after:1990 harbor")) == 3
+
+
+async def test_long_beginnings_of_words_are_found(place: Place) -> None:
+    """Also those that are longer than the beginnings in SQLite's index."""
+    async with open_unhurried(place) as store:
+        await ask(store, 1, "deployments", where("t1"))
+        await ask(store, 2, "deploymexico", where("t2"))
+        await ask(store, 3, "\u0130stanbulistanbul", where("t3"))
+        await store.search_indexer.finish()
+        assert await texts(store, "deploym") == ["deploymexico", "deployments"]
+        assert await texts(store, "deploymen") == ["deployments"]
+        assert await texts(store, "deploym -deploymen") == ["deploymexico"]
+        assert await texts(store, "istanbulist") == ["\u0130stanbulistanbul"]
+        assert await texts(store, "deploymeni") == []
+
+
+async def test_what_the_index_names_is_looked_up_by_its_number(tmp_path: Path) -> None:
+    """SQLite reads no other conversation of the person: its statistics know nothing of a person who
+    has nearly all of them."""
+    path = tmp_path / "threadline.db"
+    async with open_unhurried(path) as store:
+        await ask(store, 1, "deploy", where("t1"), "deployed")
+        await store.search_indexer.finish()
+        scopes = [ANN, RecordScope("web", "ann"), RecordScope("web", "@team", "ops")]
+        with connected(path) as db:
+            recorder = PlanRecorder(db)
+            for some in (scopes[:1], scopes[1:2], scopes):
+                page = search.find(
+                    recorder, store.search_indexer.index, some, parse_query("deploy"), None, 20,
+                    seconds=60.0,
+                )  # fmt: skip
+                assert len(page.hits) == 3
+    assert len(recorder.plans) == 6
+    for plan in recorder.plans:
+        assert all("INTEGER PRIMARY KEY" in step for step in plan), plan
+
+
+class PlanRecorder:
+    """A connection that records the plans of statements that read conversations."""
+
+    def __init__(self, db: Any) -> None:
+        self._db, self.plans = db, list[list[str]]()
+
+    def execute(self, sql: str, values: Any = ()) -> Any:
+        if "conversations" in sql:
+            plan = self._db.execute(f"EXPLAIN QUERY PLAN {sql}", values)
+            self.plans.append([row["detail"] for row in plan])
+        return self._db.execute(sql, values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
 
 
 async def test_names_of_files_are_found(place: Place) -> None:
