@@ -17,7 +17,7 @@ class LeftoverKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """One thing to remove.
+    """One thing to remove. `conversation` is 0 if that was erased.
 
     `name` is the id of the message, file or thread; for a status, the id of its thread. The store
     sets `workspace` and `created_at` (Unix seconds).

@@ -20,8 +20,9 @@ from bot.domain.search_text import Term, clean, fold, offsets
 
 MOST_CHARACTERS = 500
 
-CURSOR = r"[mt][0-9a-f-]{36}"
-"""The `next` of a page: the kind of the last text that was read, and its public id."""
+CURSOR = r"[mt][0-9]{0,18}"
+"""A page's `next`: the kind of the last text that was read, and its number, so that a page follows
+also if that text was deleted. Without a number: from the first text of the kind on."""
 
 MOST_TERMS = 24
 """The most terms of a query; further ones are ignored."""
@@ -189,9 +190,9 @@ class SearchHit:
 class SearchPage:
     """Hits, best first. `next` fetches the following ones; None on the last page.
 
-    `is_partial`: time ran out, so there may be more hits. `reached` is then the time of the last
-    compared message, in Unix seconds, and `next` continues after it. `is_indexing`: the index does
-    not contain older texts yet.
+    `is_partial`: time ran out, so there may be more hits; `next` continues after the last text that
+    was compared. `reached` is that text's time, in Unix seconds, if it is a message. `is_indexing`:
+    the index does not contain older texts yet.
     """
 
     hits: Sequence[SearchHit] = ()

@@ -191,7 +191,7 @@ class Library(Protocol):
 
     async def hold(self, uid: str, scope: RecordScope) -> bool:
         """Restart the time after which a hidden conversation is erased. Returns False if it is not
-        hidden, or was erased."""
+        hidden, was erased, or was hidden ten minutes ago."""
         ...
 
     async def unhide(self, uid: str, scope: RecordScope) -> bool:

@@ -108,6 +108,10 @@ class PrivacyStore(Protocol):
         """Erase the record of who used what in a channel before `before`; the sums stay."""
         ...
 
+    async def give_up_leftovers(self, before: float) -> None:
+        """Forget leftovers of erased conversations that were recorded before then."""
+        ...
+
     async def pin(self, key: ConversationKey, *, pinned: bool) -> bool:
         """Exempt a conversation from erasure by age; returns whether it exists."""
         ...

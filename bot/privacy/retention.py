@@ -64,6 +64,7 @@ class RetentionKeeper:
         now, erased = self._clock.time(), Erased()
         known: dict[ConversationKey, int | None] = {}
         after = 0
+        await self._store.give_up_leftovers(now - DAY_SECONDS)
         while page := await self._store.old_conversations(
             before=now - DAY_SECONDS, after=after, limit=PAGE
         ):

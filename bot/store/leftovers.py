@@ -22,10 +22,11 @@ def add(db: Database, now: float, leftover: Leftover) -> None:
 def read(db: Database, platform: str) -> list[Leftover]:
     """See `Store.leftovers`."""
     found = db.execute(
-        "SELECT conversation_id, kind, leftovers.channel, leftovers.name, workspace,"
-        " leftovers.created_at"
-        " FROM leftovers JOIN conversations ON conversations.id = conversation_id"
-        " WHERE platform = ? ORDER BY leftovers.created_at LIMIT ?",
+        "SELECT coalesce(conversation_id, 0), kind, leftovers.channel, leftovers.name,"
+        " coalesce(leftovers.workspace, conversations.workspace), leftovers.created_at"
+        " FROM leftovers LEFT JOIN conversations ON conversations.id = conversation_id"
+        " WHERE coalesce(leftovers.platform, conversations.platform) = ?"
+        " ORDER BY leftovers.created_at LIMIT ?",
         (platform, MAX_READ),
     )
     return [
@@ -46,7 +47,13 @@ def of_conversation(db: Database, conversation: int) -> list[Leftover]:
 
 def remove(db: Database, leftover: Leftover) -> None:
     """See `Store.remove_leftover`."""
-    db.execute(
-        "DELETE FROM leftovers WHERE conversation_id = ? AND kind = ? AND channel = ? AND name = ?",
-        (leftover.conversation, leftover.kind.value, leftover.channel, leftover.name),
+    db.execute(  # also if the conversation was erased in the meantime
+        "DELETE FROM leftovers WHERE coalesce(conversation_id, ?) = ? AND kind = ? AND channel = ?"
+        " AND name = ?",
+        (*(leftover.conversation,) * 2, leftover.kind.value, leftover.channel, leftover.name),
     )
+
+
+def give_up(db: Database, before: float) -> None:
+    """See `PrivacyStore.give_up_leftovers`."""
+    db.execute("DELETE FROM leftovers WHERE conversation_id IS NULL AND created_at < ?", (before,))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bot.domain.inbox import Incoming
 from bot.domain.privacy import Erasure, Person
-from bot.store import erasure, erasure_list, export, locks, personal_records, retention
+from bot.store import erasure, erasure_list, export, leftovers, locks, personal_records, retention
 from bot.store.connected import Connected
 from bot.store.operations import Operations, reads, writes, writes_at
 
@@ -28,6 +28,7 @@ class SqlPrivacy(Operations):
     erase_step = writes_at(retention.erase_step, lock=locks.by_id)
     channels_with_usage = reads(retention.channels_with_usage)
     erase_usage = writes(retention.erase_usage)
+    give_up_leftovers = writes(leftovers.give_up, lock=locks.nothing)
     pin = writes(retention.pin, lock=locks.by_key)
     export_person = reads(export.export_person)
     export_messages = reads(export.export_messages)

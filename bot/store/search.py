@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from bot.domain.records import RecordScope
 from bot.domain.search import CURSOR, SearchHit, SearchPage, SearchQuery
-from bot.store.database import Database, Row
+from bot.store.database import Database
 from bot.store.health import Runner
 from bot.store.search_documents import TITLE_LIMIT, model_token
 from bot.store.search_index import Index, Match, OutOfTime
@@ -51,21 +51,30 @@ def find(
     if query.is_empty or not scopes:
         return SearchPage()
     search = _Search(db, index, scopes, query, time.monotonic() + seconds)
-    kind, uid = (after[0], after[1:]) if after and re.fullmatch(CURSOR, after) else ("", "")
+    kind, number = _cursor(after)
     if query.in_title:
-        return search.titles(uid if kind == "t" else "", limit)
+        return search.titles(number if kind == "t" else None, limit)
     if kind == "m":
-        return search.messages(uid, limit)
-    titles = search.titles("", min(TITLES, limit))
+        return search.messages(number, limit)
+    titles = search.titles(number, min(TITLES, limit))
+    if titles.is_partial:  # the messages have no time left; without progress they come next
+        return replace(titles, next=titles.next or "m")
     if len(titles.hits) >= limit:
-        return titles
-    page = search.messages("", limit - len(titles.hits))
+        return replace(titles, next="m")
+    page = search.messages(None, limit - len(titles.hits))
     return replace(
         page,
         hits=[*titles.hits, *page.hits],
-        is_partial=titles.is_partial or page.is_partial,
+        next=page.next or ("m" if page.is_partial else None),  # the titles took the time
         is_indexing=titles.is_indexing or page.is_indexing,
     )
+
+
+def _cursor(after: str | None) -> tuple[str, int | None]:
+    """Return a page's `next` as a kind and a number; an invalid one starts at the first title."""
+    if after is None or not re.fullmatch(CURSOR, after):
+        return "t", None
+    return after[0], int(after[1:]) if len(after) > 1 else None
 
 
 @dataclass(slots=True)
@@ -111,24 +120,19 @@ class _Search:
         self._texts = TextReader(db, scopes, query, lambda: time.monotonic() >= until)
         self._match = _match(scopes, query)
 
-    def titles(self, after: str, limit: int) -> SearchPage:
-        """The titles after the one of the conversation with this public id."""
-        row = self._row("SELECT id FROM conversations WHERE uid = ?", after)
-        low = -TITLE_LIMIT if row is None else -int(row["id"])
+    def titles(self, after: int | None, limit: int) -> SearchPage:
+        """The titles after the one of the conversation with this row id."""
+        low = -TITLE_LIMIT if after is None else -after
         return self._page("t", _Range(low, 0, newest_first=False), self._texts.titles, limit)
 
-    def messages(self, after: str, limit: int) -> SearchPage:
-        """The messages after the one with this public id."""
-        row = self._row("SELECT id FROM messages WHERE uid = ?", after)
-        high = TITLE_LIMIT if row is None else int(row["id"])
+    def messages(self, after: int | None, limit: int) -> SearchPage:
+        """The messages after the one with this row id."""
+        high = TITLE_LIMIT if after is None else after
         before, since = self._query.before, self._query.after
         if before is not None:
             high = min(high, self._first_since(before + _CLOCK_SECONDS))
         low = 0 if since is None else self._first_since(since - _CLOCK_SECONDS) - 1
         return self._page("m", _Range(low, high, newest_first=True), self._texts.messages, limit)
-
-    def _row(self, sql: str, uid: str) -> Row | None:
-        return self._db.execute(sql, (uid,)).fetchone() if uid else None
 
     def _first_since(self, at: float) -> int:
         """The lowest message id since then, found by binary search, because ids follow the time."""
@@ -172,7 +176,7 @@ class _Search:
         last = found.last if is_full or is_late else None
         return SearchPage(
             found.hits,
-            next=None if last is None else f"{kind}{last.uid}",
+            next=None if last is None else f"{kind}{last.number}",
             is_partial=is_late,
             reached=last.at if last and is_late and kind == "m" else None,
             is_indexing=is_indexing,

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import cast
 
 from bot.domain.search_text import Token
@@ -20,6 +21,11 @@ from bot.store.search_index import Match, OutOfTime
 
 _MERGE_PAGES = 32
 """Pages of 4 kB to merge in one step, which takes the writer 5 to 20 ms."""
+
+_LONGEST_PREFIX = 8
+"""Letters of the longest beginning of a word that the schema has in the index. FTS5 reads all texts
+with a longer one before it names the first: 120 ms in 1,000,000 messages. So the index is asked for
+its first eight letters, which name few texts in addition, and those are compared anyway."""
 
 _INSTRUCTIONS = 2_000  # of SQLite's VM between two checks of the clock: well below 1 ms
 
@@ -98,10 +104,15 @@ def _limited(db: sqlite3.Connection, seconds: float) -> Iterator[None]:
 def _expression(match: Match) -> str:
     """Build the query in FTS5's language: https://sqlite.org/fts5.html#full_text_query_syntax."""
     places = " OR ".join(map(_quoted, match.places))
-    found = " AND ".join([f"({places})", *map(_quoted, match.required)])
+    required = [_quoted(_shortened(token)) for token in match.required]
+    found = " AND ".join([f"({places})", *required])
     if not match.excluded:
         return found
     return f"({found}) NOT ({' OR '.join(map(_quoted, match.excluded))})"
+
+
+def _shortened(token: Token) -> Token:
+    return replace(token, text=token.text[:_LONGEST_PREFIX]) if token.is_prefix else token
 
 
 def _quoted(token: Token) -> str:

@@ -15,9 +15,9 @@ from bot.store.search_scopes import in_scopes, place_of
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text that was read: its public id, its time in Unix seconds, and the hit if it matches."""
+    """A text that was read: its row id, its time in Unix seconds, and the hit if it matches."""
 
-    uid: str
+    number: int
     at: float
     hit: SearchHit | None
 
@@ -38,14 +38,15 @@ class TextReader:
         """The titles of conversations, in the order of their numbers in the index."""
         ids = [-each for each in documents]
         rows = self._read(
-            "SELECT id, uid, name, updated_at, platform, workspace, channel FROM conversations"
-            " WHERE id",
+            "SELECT id, uid, name, updated_at, platform, workspace, channel"
+            " FROM (SELECT id AS number FROM conversations) AS numbers CROSS JOIN conversations"
+            " WHERE id = number AND number",
             ids,
         )
         for number in ids:
             row = rows.get(number)
             if row is not None:
-                yield Text(row["uid"], row["updated_at"], self._title_hit(row))
+                yield Text(number, row["updated_at"], self._title_hit(row))
 
     def _title_hit(self, row: Row) -> SearchHit | None:
         query, name = self._query, row["name"]
@@ -60,9 +61,8 @@ class TextReader:
             "SELECT messages.id, messages.uid, idx, role, kind, messages.content,"
             " messages.created_at, author_id, turn_id, turns.model,"
             " conversations.uid AS conversation, name, platform, workspace, conversations.channel"
-            " FROM messages"
-            " JOIN conversations ON conversations.id = messages.conversation_id"
-            " LEFT JOIN turns ON turns.id = turn_id WHERE erased_at IS NULL"
+            " FROM messages CROSS JOIN conversations LEFT JOIN turns ON turns.id = turn_id"
+            " WHERE conversations.id = messages.conversation_id AND erased_at IS NULL"
             " AND messages.parked IS NULL AND messages.id",
             documents,
         )
@@ -71,7 +71,7 @@ class TextReader:
             row = rows.get(number)
             if row is not None:
                 hit = self._message_hit(row, names.get(number, ()))
-                yield Text(row["uid"], row["created_at"], hit)
+                yield Text(number, row["created_at"], hit)
 
     def _message_hit(self, row: Row, names: Sequence[str]) -> SearchHit | None:
         query, is_reply = self._query, row["kind"] == "reply"
@@ -100,7 +100,11 @@ class TextReader:
         )
 
     def _read(self, sql: str, ids: Sequence[int]) -> dict[int, Row]:
-        """Read the rows with these ids that lie in the scopes, by id."""
+        """Read the rows with these ids that lie in the scopes, by id.
+
+        CROSS JOIN tells SQLite to look up the ids and then check the scopes, instead of reading all
+        conversations of the person: SQLite expects only ten.
+        """
         if not ids:
             return {}
         condition, values = in_scopes(self._scopes)

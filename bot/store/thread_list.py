@@ -14,6 +14,10 @@ from bot.store import record_edits, rows
 from bot.store.database import Database
 from bot.store.views import ENTRY, entry_from
 
+MOST_HELD_SECONDS = 600.0
+"""From a deletion on: the page's notice stays as long, and a script that continues to ask does not
+keep what it deleted."""
+
 _OWN = " WHERE uid = ? AND platform = ? AND workspace = ?"
 _LISTED = (
     " WHERE platform = :platform AND workspace = :workspace AND channel = :channel"
@@ -69,8 +73,9 @@ def mark_read(db: Database, uid: str, scope: RecordScope, until: float) -> bool:
 def hide(db: Database, now: float, uid: str, scope: RecordScope) -> bool:
     """See `Library.hide`. Questions that wait for a turn are not answered."""
     found = db.execute(
-        f"UPDATE conversations SET deleted_at = ?{_OWN} AND deleted_at IS NULL RETURNING id",  # noqa: S608
-        (now, uid, scope.platform, scope.workspace),
+        "UPDATE conversations SET deleted_at = ?, hidden_at = ?"  # noqa: S608 - our words
+        f"{_OWN} AND deleted_at IS NULL RETURNING id",
+        (now, now, uid, scope.platform, scope.workspace),
     ).fetchone()
     if found is None:
         return False
@@ -86,7 +91,8 @@ def hide(db: Database, now: float, uid: str, scope: RecordScope) -> bool:
 def unhide(db: Database, uid: str, scope: RecordScope) -> bool:
     """See `Library.unhide`."""
     found = db.execute(
-        f"UPDATE conversations SET deleted_at = NULL{_OWN} AND deleted_at IS NOT NULL",  # noqa: S608
+        "UPDATE conversations SET deleted_at = NULL, hidden_at = NULL"  # noqa: S608 - our words
+        f"{_OWN} AND deleted_at IS NOT NULL",
         (uid, scope.platform, scope.workspace),
     )
     return found.rowcount > 0
@@ -95,8 +101,9 @@ def unhide(db: Database, uid: str, scope: RecordScope) -> bool:
 def hold(db: Database, now: float, uid: str, scope: RecordScope) -> bool:
     """See `Library.hold`."""
     found = db.execute(
-        f"UPDATE conversations SET deleted_at = ?{_OWN} AND deleted_at IS NOT NULL",  # noqa: S608
-        (now, uid, scope.platform, scope.workspace),
+        "UPDATE conversations SET deleted_at = ?, hidden_at = coalesce(hidden_at, deleted_at)"  # noqa: S608
+        f"{_OWN} AND deleted_at IS NOT NULL AND coalesce(hidden_at, deleted_at) > ?",
+        (now, uid, scope.platform, scope.workspace, now - MOST_HELD_SECONDS),
     )
     return found.rowcount > 0
 

@@ -32,12 +32,11 @@ GROUP BY platform, state
 """
 
 _LEFTOVERS = """
-SELECT platform, kind, count(*), min(leftovers.created_at)
-FROM leftovers
-CROSS JOIN conversations
-WHERE conversations.id = conversation_id
-GROUP BY platform, kind
-ORDER BY platform, kind
+SELECT coalesce(leftovers.platform, conversations.platform) AS shown_on, kind, count(*),
+    min(leftovers.created_at)
+FROM leftovers LEFT JOIN conversations ON conversations.id = conversation_id
+GROUP BY shown_on, kind
+ORDER BY shown_on, kind
 """
 
 

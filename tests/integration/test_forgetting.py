@@ -13,16 +13,19 @@ from pathlib import Path
 
 import pytest
 
+from bot.catchup.leftovers import Leftovers
 from bot.common.clock import SystemClock
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import LostOwnership, StoreUnavailable
 from bot.domain.inbox import Address, Change, Command, Effect
+from bot.domain.leftovers import Leftover, LeftoverKind
 from bot.domain.model import Usage
 from bot.domain.policy import Budget, BudgetScope, OverrideName, Period, PolicyConfig
 from bot.domain.privacy import EVERYWHERE, AuditEntry, Person, Receipt
 from bot.domain.spending import Booking, Quote, Reserved, Spender
 from bot.domain.turns import Outcome, TurnResult
 from bot.inbox import commands
+from bot.inbox.catch_up_records import CatchUpRecords
 from bot.inbox.privacy_commands import PrivacyCommands
 from bot.policy.budgets import lines_of
 from bot.policy.rules import PolicyRules
@@ -33,7 +36,7 @@ from bot.store.backup import backup, restore
 from bot.store.erasure_list import ErasureList
 from bot.store.sqlite import SqliteStore
 from tests.support.privacy_kit import BOB, EVE, Filler, key, texts_of_bob, traces
-from tests.support.store_kit import check_invariants, claim_next, look, opened, said
+from tests.support.store_kit import check_invariants, claim_next, look, opened, said, until
 
 PLACE = key("c1", "")
 EVERY = Person("sim", "w1", EVE.id)
@@ -86,6 +89,39 @@ async def test_an_answer_to_another_person_that_repeats_the_erased_one_goes_too(
     assert [text for (text,) in replies] == ["", "", "", "Cats like fish."]
     kept = look(path, "SELECT content FROM messages WHERE kind = 'reply' AND content <> ''")
     assert kept == [("Cats like fish.",)]
+
+
+class Records(CatchUpRecords):
+    """What `Leftovers` asks of the bot's inbox."""
+
+    async def conversation_of(self, source: str) -> ConversationKey | None:
+        found = await self._store.conversation_of(source)
+        return None if found is None else found.key
+
+
+async def test_what_a_platform_still_shows_of_an_erased_conversation_is_removed(
+    tmp_path: Path,
+) -> None:
+    """After a restart, too; its row has nothing of the person but the address, and goes."""
+    path, removed = tmp_path / "threadline.db", list[Leftover]()
+    async with opened(path) as store:
+        await Filler(store).ask(key("d1", "t1"), EVE, "An answer.", text="a question")
+        left = Leftover(1, LeftoverKind.MESSAGE, "d1", "m1")
+        await store.add_leftover(left)
+        await forget(store)
+        assert look(path, "SELECT count(*) FROM conversations") == [(0,)]
+        assert traces(path) == {}
+
+    async def remove(leftover: Leftover) -> None:
+        removed.append(leftover)
+
+    async with opened(path) as store:
+        records, clock = Records(store, SystemClock()), SystemClock()
+        leftovers = Leftovers(platform="sim", inbox=records, clock=clock, remove=remove)
+        async with leftovers.running():
+            await until(lambda: look(path, "SELECT * FROM leftovers") == [])
+    assert removed == [replace(left, conversation=0)]
+    assert removed[0].workspace == "w1"
 
 
 async def test_a_backup_from_before_does_not_bring_the_person_back(tmp_path: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bot.domain.leftovers import Leftover, LeftoverKind
 from bot.domain.records import RecordScope
+from bot.privacy.retention import DAY_SECONDS, RetentionKeeper
 from bot.store.store import SqlStore
+from tests.support.clock import ManualClock
 from tests.support.store_kit import Place, answer_next, key, look, opened, said
 
 
@@ -35,7 +39,8 @@ async def test_leftovers_are_kept_until_they_are_removed(store: SqlStore) -> Non
     assert await store.leftovers("sim") == [status]
 
 
-async def test_a_leftover_outlives_the_process_and_goes_with_its_conversation(place: Place) -> None:
+async def test_a_leftover_outlives_the_process_and_its_conversation(place: Place) -> None:
+    """Of an erased conversation its row has nothing but the address of what the bot removes."""
     async with opened(place) as store:
         conversation = (await store.accept(said(1))).conversation
         assert conversation is not None
@@ -48,4 +53,39 @@ async def test_a_leftover_outlives_the_process_and_goes_with_its_conversation(pl
         assert all(each.created_at > 0 for each in found)
         [(uid,)] = look(place, "SELECT uid FROM conversations")
         assert await store.library().delete(uid, RecordScope("sim", key().workspace)) is not None
-    assert look(place, "SELECT count(*) FROM leftovers") == [(0,)]
+        assert await store.leftovers("other") == []
+        found = await store.leftovers("sim")
+        assert set(found) == {replace(each, conversation=0) for each in left}
+        assert {each.workspace for each in found} == {key().workspace}
+        assert not await store.is_busy(0)
+        counted = (await store.load()).leftovers
+        assert [(each.platform, each.count) for each in counted] == [("sim", 1)] * len(left)
+        await store.remove_leftover(left[0])  # by the process that recorded it
+        await store.remove_leftover(found[1])  # by another one
+    assert set(look(place, "SELECT * FROM leftovers")) == {
+        (None, each.kind.value, "c1", "m1", each.created_at, "sim", key().workspace)
+        for each in found
+        if each.kind not in (left[0].kind, found[1].kind)
+    }
+
+
+async def test_a_leftover_that_no_platform_removes_is_given_up(place: Place) -> None:
+    """Of an erased conversation: an adapter that does not run any more gives up nothing."""
+    clock = ManualClock()
+    async with opened(place, clock=clock) as store:
+        for number, thread in enumerate(("a", "b"), start=1):
+            conversation = (await store.accept(said(number, where=key(thread)))).conversation
+            assert conversation is not None
+            await store.add_leftover(Leftover(conversation, LeftoverKind.MESSAGE, "c1", thread))
+        [(uid,)] = look(place, "SELECT uid FROM conversations WHERE thread = 'a'")
+        assert await store.library().delete(uid, RecordScope("sim", key().workspace)) is not None
+
+        async def days(_: object) -> int:
+            return 0
+
+        keeper = RetentionKeeper(store=store.privacy(), days=days, clock=clock)
+        await keeper.prune()
+        assert len(await store.leftovers("sim")) == 2
+        clock.jump(DAY_SECONDS + 1.0)
+        await keeper.prune()
+        assert [each.name for each in await store.leftovers("sim")] == ["b"]

@@ -30,6 +30,7 @@ from tests.support.store_kit import (
     PostgresPlace,
     answer_next,
     change,
+    connected,
     look,
     said,
 )
@@ -346,6 +347,57 @@ async def test_titles_come_first_then_the_newest_messages(place: Place) -> None:
         assert len(await texts(store, "after:1990 harbor")) == 3
 
 
+async def test_long_beginnings_of_words_are_found(place: Place) -> None:
+    """Also those that are longer than the beginnings in SQLite's index."""
+    async with open_unhurried(place) as store:
+        await ask(store, 1, "deployments", where("t1"))
+        await ask(store, 2, "deploymexico", where("t2"))
+        await ask(store, 3, "\u0130stanbulistanbul", where("t3"))
+        await store.search_indexer.finish()
+        assert await texts(store, "deploym") == ["deploymexico", "deployments"]
+        assert await texts(store, "deploymen") == ["deployments"]
+        assert await texts(store, "deploym -deploymen") == ["deploymexico"]
+        assert await texts(store, "istanbulist") == ["\u0130stanbulistanbul"]
+        assert await texts(store, "deploymeni") == []
+
+
+async def test_what_the_index_names_is_looked_up_by_its_number(tmp_path: Path) -> None:
+    """SQLite reads no other conversation of the person: its statistics know nothing of a person who
+    has nearly all of them."""
+    path = tmp_path / "threadline.db"
+    async with open_unhurried(path) as store:
+        await ask(store, 1, "deploy", where("t1"), "deployed")
+        await store.search_indexer.finish()
+        scopes = [ANN, RecordScope("web", "ann"), RecordScope("web", "@team", "ops")]
+        with connected(path) as db:
+            recorder = PlanRecorder(db)
+            for some in (scopes[:1], scopes[1:2], scopes):
+                page = search.find(
+                    recorder, store.search_indexer.index, some, parse_query("deploy"), None, 20,
+                    seconds=60.0,
+                )  # fmt: skip
+                assert len(page.hits) == 3
+    assert len(recorder.plans) == 6
+    for plan in recorder.plans:
+        assert all("INTEGER PRIMARY KEY" in step for step in plan), plan
+
+
+class PlanRecorder:
+    """A connection that records the plans of statements that read conversations."""
+
+    def __init__(self, db: Any) -> None:
+        self._db, self.plans = db, list[list[str]]()
+
+    def execute(self, sql: str, values: Any = ()) -> Any:
+        if "conversations" in sql:
+            plan = self._db.execute(f"EXPLAIN QUERY PLAN {sql}", values)
+            self.plans.append([row["detail"] for row in plan])
+        return self._db.execute(sql, values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+
 async def test_names_of_files_are_found(place: Place) -> None:
     async with open_unhurried(place) as store:
         file = IncomingAttachment(name="Quartalsbericht.pdf", data=b"%PDF")
@@ -360,7 +412,79 @@ async def test_a_search_that_runs_out_of_time_says_so(place: Place) -> None:
         store.search().seconds = 0.0
         await ask(store, 1, "deploy", where("t1"))
         page = await store.search().search([ANN], parse_query("deploy"))
-        assert page == SearchPage([], None, is_partial=True, is_indexing=False)
+        assert page == SearchPage([], "m", is_partial=True, is_indexing=False)
+        page = await store.search().search([ANN], parse_query("deploy"), after=page.next)
+        assert page == SearchPage([], None, is_partial=True, is_indexing=False)  # no progress
+
+
+@pytest.mark.parametrize("looks_of_a_part", [1, 3, 8])
+async def test_titles_that_take_all_the_time_are_followed_by_the_rest(
+    place: Place, monkeypatch: pytest.MonkeyPatch, looks_of_a_part: int
+) -> None:
+    """Twenty titles have the words but not the phrase; the only hit is an answer."""
+    async with open_unhurried(place, clock=ManualClock()) as store:
+        for number in range(1, 21):
+            answer = "words, order" if number == 7 else "no"
+            await ask(store, number, f"order of words {number}", where(f"t{number}"), answer)
+        await store.search_indexer.finish()
+        left = 0
+
+        def require_time(_: object) -> float:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise OutOfTime
+            return 60.0
+
+        monkeypatch.setattr(search._Search, "_require_time", require_time)
+        found, after, parts = [], None, 0
+        while parts < 200:
+            left = looks_of_a_part
+            page = await store.search().search([ANN], parse_query('"words order"'), after=after)
+            found += page.hits
+            parts, after = parts + 1, page.next
+            if after is None:
+                break
+        assert [hit.snippet.text for hit in found] == ["words, order"]
+        assert 3 < parts < 50
+
+
+async def test_the_next_page_follows_a_text_that_was_deleted(place: Place) -> None:
+    async with open_unhurried(place, clock=ManualClock()) as store:
+        for number in range(1, 13):
+            await ask(store, number, f"deploy {number}", where(f"t{number}"))
+        for query, count in (("deploy", 4), ("in:title deploy", 4)):
+            first = await store.search().search([ANN], parse_query(query), limit=count + 4)
+            last = first.hits[-1]
+            assert await store.library().delete(last.conversation, ANN) is not None
+            second = await store.search().search(
+                [ANN], parse_query(query), after=first.next, limit=3
+            )
+            kind = "title" if query.startswith("in:") else "message"
+            numbers = [_number_of(hit, kind) for hit in [last, *second.hits]]
+            assert numbers == list(range(numbers[0], numbers[0] - 4, -1))
+
+
+async def test_few_results_at_a_time_are_all_results(place: Place) -> None:
+    """Also with a page that has room for titles only."""
+    async with open_unhurried(place, clock=ManualClock()) as store:
+        for number in range(1, 8):
+            await ask(store, number, f"deploy {number}", where(f"t{number}"))
+        hits, after = list[SearchHit](), None
+        for _ in range(20):
+            page = await store.search().search([ANN], parse_query("deploy"), after=after, limit=2)
+            hits += page.hits
+            after = page.next
+            if after is None:
+                break
+        assert after is None
+        numbers = [_number_of(hit, "message") for hit in hits if hit.message]
+        assert numbers == [7, 6, 5, 4, 3, 2, 1]
+
+
+def _number_of(hit: SearchHit, kind: str) -> int:
+    text = hit.title.text if kind == "title" else hit.snippet.text
+    return int(text.split()[-1])
 
 
 async def test_a_phrase_of_common_words_is_looked_for_in_parts(

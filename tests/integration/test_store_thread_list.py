@@ -14,6 +14,7 @@ from bot.domain.turns import Outcome, TurnResult
 from bot.privacy.deletions import GRACE_SECONDS, DeletionKeeper
 from bot.store.library import SqlLibrary
 from bot.store.store import SqlStore
+from bot.store.thread_list import MOST_HELD_SECONDS
 from tests.support.clock import ManualClock
 from tests.support.store_kit import Place, answer_next, claim_next, look, opened
 
@@ -220,6 +221,25 @@ async def test_a_deleted_thread_is_erased_when_it_is_too_late_to_undo(world: Wor
         )
         assert left == 0
     assert await world.names() == ["another"]
+
+
+async def test_a_deletion_that_is_held_for_ever_ends(world: World) -> None:
+    """With any client: ten minutes after it at the latest, and again after an undo."""
+    uid = await world.uid(await world.ask("a", "mine"))
+    keeper = DeletionKeeper(library=world.library, clock=world.clock)
+    for _ in range(2):
+        await world.library.hide(uid, MINE)
+        asked = 0
+        while await world.library.hold(uid, MINE):
+            assert await keeper.erase_due() == 0
+            world.clock.jump(GRACE_SECONDS / 2)
+            asked += 1
+        assert asked == MOST_HELD_SECONDS / (GRACE_SECONDS / 2)
+        assert await world.library.unhide(uid, MINE)
+    await world.library.hide(uid, MINE)
+    world.clock.jump(MOST_HELD_SECONDS)
+    assert not await world.library.hold(uid, MINE)
+    assert await keeper.erase_due() == 1
 
 
 async def test_a_thread_that_cannot_be_erased_holds_up_no_other() -> None:

@@ -88,7 +88,7 @@ class SearchPalette {
     const text = this.box.value.trim();
     let found = await this.#ask(() => (text ? this.#find(text) : this.#recent()));
     for (let parts = 1; parts < MOST_PARTS && found && isLate(found) && !found.hits.length; parts++) {
-      this.#clear(`Nothing since ${when(moment(found.reached))}; looking further back…`);
+      this.#clear(`${found.reached ? `Nothing since ${when(moment(found.reached))}; looking` : "Looking"} further back…`);
       found = await this.#ask(() => this.#find(text, found.next));
     }
     if (found) this.#show(found, text);
@@ -182,16 +182,16 @@ function isShortcut(event) {
 }
 
 /** Whether the server ran out of time before it had compared everything, and can continue. */
-const isLate = ({ partial, next, reached = null }) => partial && next !== null && reached !== null;
+const isLate = ({ partial, next }) => partial && next !== null;
 
 /** What screen readers hear and people read about the results. */
 function words(found, text) {
   const { hits, next, partial, indexing } = found;
   if (!text) return hits.length ? "" : "There are no conversations yet.";
   const count = hits.length ? counted(hits.length, "result", "results") : "Nothing matches";
-  const since = isLate(found) ? ` since ${when(moment(found.reached))}` : "";
+  const since = isLate(found) && found.reached ? ` since ${when(moment(found.reached))}` : "";
   const parts = [next && !partial && hits.length ? `The first ${count}.` : `${count}${since}.`];
-  if (partial && !since) parts.push("The search took too long, so there may be more: add a word.");
+  if (partial && !isLate(found)) parts.push("The search took too long, so there may be more: add a word.");
   if (indexing) parts.push("Older messages are still being prepared.");
   return parts.join(" ");
 }
