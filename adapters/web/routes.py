@@ -33,7 +33,7 @@ def routers(parts: WebParts) -> Iterator[APIRouter]:
 
 
 def _conversations(parts: WebParts) -> Iterator[APIRouter]:
-    """The routes for what programs do with conversations."""
+    """The routes by which programs use conversations."""
     chat, models, streams, ports = parts.chat, parts.models, parts.streams, parts.ports
     conversations = ConversationRoutes(
         chat=chat,

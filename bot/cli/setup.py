@@ -137,17 +137,8 @@ def _ask_provider(offers: Offers) -> str:
 
 
 def _what_next(settings: Settings) -> str:
-    if is_running(settings):
+    from bot.operation.control_socket import is_answering
+
+    if is_answering(settings.socket_path):
         return "The running bot uses it in a few seconds."
     return "`threadline run` (or `make run`) starts the bot; `threadline chat` asks it right here."
-
-
-def is_running(settings: Settings) -> bool:
-    """Whether a bot answers on this database's control socket."""
-    from bot.operation.control_socket import ask as ask_bot
-
-    try:
-        ask_bot(settings.socket_path, "status")
-    except (OSError, ValueError):
-        return False
-    return True

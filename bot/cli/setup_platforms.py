@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from bot.cli.findings import format_finding
 from bot.cli.questions import NoAnswer, ask, ask_hidden, say
-from bot.cli.setup import is_running
 from bot.config import env_writer
 from bot.config.env_file import unquote
 from bot.config.loader import load
@@ -97,6 +96,8 @@ def _try(settings: Settings, platform: str, values: Mapping[str, str]) -> int:
 
 def _finish(settings: Settings, platform: str, findings: Sequence[Finding]) -> int:
     """Say what is missing, check again once the person has fixed it, and say how to begin."""
+    from bot.operation.control_socket import is_answering
+
     while _tell_missing(findings):
         try:
             if ask("Enter checks it again, “later” ends").lower() == LATER:
@@ -106,7 +107,7 @@ def _finish(settings: Settings, platform: str, findings: Sequence[Finding]) -> i
         findings = _check(settings, platform)
     if settings.llm is None and not settings.file.contents.llm:
         say(texts.NO_LLM)
-    say(texts.RESTART if is_running(settings) else texts.START)
+    say(texts.RESTART if is_answering(settings.socket_path) else texts.START)
     if any(each.verdict is Verdict.FAILED for each in findings):
         return FAILURE
     mention = next((each.mention for each in findings if each.mention), "@the-bot")

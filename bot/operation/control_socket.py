@@ -170,3 +170,12 @@ def ask(path: Path, name: str, seconds: float = ANSWER_SECONDS + LINE_SECONDS) -
         connection.sendall(name.encode() + b"\n")
         with connection.makefile("rb") as answer:
             return json.loads(answer.readline())
+
+
+def is_answering(path: Path) -> bool:
+    """Whether a bot answers on the socket at `path`. Blocks like `ask`."""
+    try:
+        ask(path, "status")
+    except (OSError, ValueError):
+        return False
+    return True

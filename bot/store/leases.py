@@ -53,7 +53,7 @@ _ENDS = (
 
 
 def granted(process: str) -> tuple[str, tuple[object, ...]]:
-    """What a claim sets in the turn's row, as SQL with its parameters."""
+    """Return the columns that a claim sets in the turn's row, as SQL with its parameters."""
     return f", holder = ?, lease_until = {_NOW} + ?", (process, LEASE_SECONDS)
 
 

@@ -130,7 +130,7 @@ class _Schedule:
         self._came: list[dict[int, tuple[bool, int, Spent | None]]] = [{}, {}]
 
     def cheapest(self, spent: Counter[Spent]) -> float:
-        """The sum of its age and its price; the requests it uses are added to `spent`."""
+        """Return the lowest sum of age and price, and add the requests that it takes to `spent`."""
         written, hulls = self._written, (_Hull(), _Hull())
         count = len(written)
         for shown in range(1, count):

@@ -1,7 +1,6 @@
 // Code blocks: line wrap, copy, download, folding, and the parts that keep a long one cheap while it grows.
 import { browser, el, icon, saveFile } from "./dom.js";
 import { clearDiagram, drawsDiagrams, showDiagram, toggleDiagram } from "./mermaid.js";
-import { morph } from "./morph.js";
 
 const PART = 50; // lines; the browser lays out the whole text of an element when its end grows
 const COUNTED = 20; // lines of a block whose length is told
@@ -35,8 +34,8 @@ function tool(sign, words, data) {
   return el("button", { type: "button", class: "quiet", title: words, "aria-label": words, ...data }, icon(sign));
 }
 
-/** Turn the block `old` into `made`, keeping its buttons and display state. */
-export function morphCode(old, made) {
+/** Turn the block `old` into `made` by `morph`, keeping its buttons and display state. */
+export function morphCode(old, made, morph) {
   const [before, after] = [old, made].map((figure) => figure.querySelector("pre"));
   const same = before.getAttribute("aria-label") === after.getAttribute("aria-label");
   if (!same) return old.replaceWith(made);

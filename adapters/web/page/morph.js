@@ -4,7 +4,7 @@ import { morphCode } from "./code.js";
 /** Turn `old` into `made`, or put `made` in its place. */
 export function morph(old, made) {
   if (old.isEqualNode(made) || isDrawn(old, made)) return;
-  if (isCode(old) && isCode(made)) return morphCode(old, made);
+  if (isCode(old) && isCode(made)) return morphCode(old, made, morph);
   if (old.nodeType === Node.TEXT_NODE && made.nodeType === Node.TEXT_NODE) {
     if (made.data.startsWith(old.data)) old.appendData(made.data.slice(old.data.length));
     else old.data = made.data;
