@@ -45,7 +45,7 @@ async def test_a_turn_that_a_crash_interrupts_is_one_trace(
 
 
 async def _wait_for_any(collector: Collector, names: tuple[str, ...]) -> None:
-    while not any(collector.named(name) for name in names):
+    while not any(span.name in names for span in collector.spans):
         await collector.wait_for_request()
 
 

@@ -250,7 +250,7 @@ async def test_a_lock_that_another_program_holds_is_reported(
 ) -> None:
     with psycopg.connect(server.url(database)) as other:
         other.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
-        with pytest.raises(StoreUnavailable, match="is locked by another transaction"):
+        with pytest.raises(StoreUnavailable, match="was locked by another transaction"):
             await store.accept(said(1))
     assert (await store.accept(said(1))).receipt is Receipt.QUESTION
 
