@@ -6,11 +6,12 @@ One seed determines every random decision; only timing differs between runs.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,14 @@ class VirtualUsers(UserActions):
         await self.until(there, f"an outcome for {question.name}")
 
 
+async def _save_evidence(world: World, folder: Path) -> None:
+    """Write every message of the bot with its versions, and every request to the platform."""
+    lines = [asdict(post) for post in await world.posts()]
+    lines += await world.driver.sim.requests()
+    text = "\n".join(json.dumps(line, default=str) for line in lines)
+    await asyncio.to_thread((folder / "evidence.jsonl").write_text, text)
+
+
 async def run(
     platform: str,
     seed: int,
@@ -272,6 +281,8 @@ async def run(
         await world.bot.start()
         injector = FaultInjector(world, random.Random(seed + 1), users.said)
         verdict = await users.run(injector)
+        if verdict.violations:
+            await _save_evidence(world, folder)
         return RunResult(
             seed=seed,
             verdict=verdict,
