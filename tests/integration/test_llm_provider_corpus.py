@@ -310,7 +310,7 @@ async def test_an_answer_does_not_depend_on_where_its_bytes_are_split(provider: 
     for shape in BY_PROVIDER[provider]:
         if not shape.finish or shape.error is not None:
             continue
-        for cut in range(0, len(shape.body) + 1, 3):
+        for cut in range(0, len(shape.body) + 1, 7):
             parser = PARSERS[shape.api]()
             result = await read_in_two(shape.body, cut, parser)
             assert result == (shape.text.strip(), shape.reasoning), (shape.name, cut)
