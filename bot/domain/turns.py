@@ -128,9 +128,9 @@ SUSPECT_DEATHS = 4
 LONE_DEATHS_FROM = 2
 """A turn's lone deaths are counted only after this many deaths of any kind."""
 
-MAX_LONE_DEATHS = 2
-"""A turn with this many lone deaths is given up: after four deaths in total if it always ran alone,
-after seven if it first ran alongside many turns."""
+MAX_LONE_DEATHS = 3
+"""A turn with this many lone deaths is given up: after five deaths in total if it always ran alone,
+after eight if it first ran alongside many turns."""
 
 
 @dataclass(frozen=True, slots=True)

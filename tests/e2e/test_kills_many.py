@@ -109,7 +109,7 @@ async def test_many_deaths_give_up_the_one_question_that_kills_and_no_other(
         async with new_world(platform, pool, folder, PLANTED="poison") as world:
             seconds, deaths = await one_kills(world, 20)
         figures(f"{platform}: {deaths} deaths by one question, all over after {seconds:.1f} s")
-        assert deaths <= 7
+        assert deaths <= 8
 
     async def kill_six_times(platform: str) -> None:
         async with new_world(platform, pool, tmp_path / platform / "killed") as world:
