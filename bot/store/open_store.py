@@ -6,13 +6,23 @@ Modules that depend on PostgreSQL are imported only when needed.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import (
+    AsyncExitStack,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    suppress,
+)
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
 from bot.common.local_cluster import LocalCluster
+from bot.common.retry import DATABASE
 from bot.config.settings import Settings
 from bot.domain.errors import SettingsError, StoreUnavailable
 from bot.ports.clock import Clock
@@ -25,6 +35,14 @@ from bot.store.installations import InstallationsBeside
 from bot.store.sqlite import SqliteStore
 from bot.store.store import SqlStore
 from bot.store.workload import file_size
+
+START_SECONDS = 60.0
+"""How long a start waits for a PostgreSQL server that restarts or cannot be reached yet."""
+
+# Classes of SQLSTATE: no connection, and shutting down, starting or recovering.
+_RESTARTING = ("08", "57")
+
+log = structlog.stdlib.get_logger(__name__)
 
 if TYPE_CHECKING:
     from bot.store.postgres.server import Server
@@ -73,27 +91,60 @@ async def open_store(
 async def _open_postgres(
     settings: Settings, clock: Clock, observer: Observer
 ) -> AsyncIterator[tuple[PostgresStore, Cluster]]:
+    opened = await _once_reachable(lambda: _join(settings, clock, observer), clock)
+    async with opened.stack:
+        try:
+            yield opened.store, opened.cluster
+        finally:  # before this process reports that it leaves
+            with suppress(StoreUnavailable):
+                await opened.store.release()
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The store and the processes that share it, until `stack` closes."""
+
+    store: PostgresStore
+    cluster: Cluster
+    stack: AsyncExitStack
+
+
+async def _join(settings: Settings, clock: Clock, observer: Observer) -> _Opened:
     from bot.store.cluster.cluster import PostgresCluster
     from bot.store.postgres.store import PostgresStore
 
     server = server_of(settings)
     cluster = PostgresCluster(server.conninfo, settings.database_listen_url or "")
-    async with (
-        PostgresStore.open(
-            server,
-            clock=clock,
-            connections=settings.database_connections,
-            erasure_list=settings.erasure_list,
-            process=cluster.process,
-            observer=observer,
-        ) as store,
-        cluster.join(),
-    ):
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(
+            PostgresStore.open(
+                server,
+                clock=clock,
+                connections=settings.database_connections,
+                erasure_list=settings.erasure_list,
+                process=cluster.process,
+                observer=observer,
+            )
+        )
+        await stack.enter_async_context(cluster.join())
+        return _Opened(store, cluster, stack.pop_all())
+
+
+async def _once_reachable(operation: Callable[[], Awaitable[_Opened]], clock: Clock) -> _Opened:
+    """Return the result of `operation`; a server that restarts gets `START_SECONDS` to come back.
+
+    Raises StoreUnavailable after that, and immediately for any other cause.
+    """
+    until, pauses = clock.monotonic() + START_SECONDS, iter(DATABASE)
+    while True:
         try:
-            yield store, cluster
-        finally:  # before this process reports that it leaves
-            with suppress(StoreUnavailable):
-                await store.release()
+            return await operation()
+        except StoreUnavailable as error:
+            pause = next(pauses)
+            if not str(error.code).startswith(_RESTARTING) or clock.monotonic() + pause > until:
+                raise
+            log.warning("waiting for the database", error=str(error), seconds=pause)
+        await clock.sleep(pause)
 
 
 @asynccontextmanager

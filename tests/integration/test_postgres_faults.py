@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -16,12 +16,15 @@ import psycopg
 import pytest
 
 from bot.common.clock import SystemClock
+from bot.config.settings import Settings
 from bot.domain.errors import MigrationError, StoreUnavailable
 from bot.domain.inbox import Receipt
 from bot.domain.privacy import Person
 from bot.domain.records import RecordScope
+from bot.ports.clock import Clock
 from bot.store.database import Database
 from bot.store.health import PROBE_SECONDS
+from bot.store.open_store import START_SECONDS, open_store
 from bot.store.postgres.errors import unavailable
 from bot.store.postgres.migrations import migrate, status
 from bot.store.postgres.pool import Limits
@@ -404,3 +407,50 @@ def test_another_programs_database_is_refused(server: PostgresServer) -> None:
     with pytest.raises(MigrationError, match="another program's table invoices"):
         migrate(Server.parse(server.url(name)))
     server.drop(name)
+
+
+# ── starts ────────────────────────────────────────────────────────────────────────────────────
+class HurriedClock(SystemClock):
+    """A clock whose sleeps pass immediately, after `before` has run."""
+
+    def __init__(self, before: Callable[[], object] = lambda: None) -> None:
+        self._before, self.slept = before, 0.0
+
+    def monotonic(self) -> float:
+        return self.slept
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        await asyncio.to_thread(self._before)
+
+
+async def start_on(url: str, clock: Clock) -> None:
+    """Open the store as a start of the bot does, and leave."""
+    async with open_store(Settings(database_url=url), clock):
+        pass
+
+
+async def test_a_start_waits_for_a_server_that_restarts(
+    server: PostgresServer, database: str
+) -> None:
+    """Another process of the bot may be killed while the server is down."""
+    server.stop()
+    clock = HurriedClock(lambda: server.process or server.start())
+    await start_on(server.url(database), clock)
+    assert clock.slept > 0
+
+
+async def test_a_start_gives_up_a_server_that_stays_away() -> None:
+    clock = HurriedClock()
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        await start_on("postgresql://ann@127.0.0.1:1/team", clock)
+    assert START_SECONDS / 2 < clock.slept <= START_SECONDS
+
+
+async def test_a_start_does_not_wait_for_a_database_that_does_not_exist(
+    server: PostgresServer,
+) -> None:
+    clock = HurriedClock()
+    with pytest.raises(StoreUnavailable, match="does not exist"):
+        await start_on(server.url("nowhere"), clock)
+    assert clock.slept == 0

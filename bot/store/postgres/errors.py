@@ -57,9 +57,27 @@ _OPERATORS = ("28", "3D", "42501", "26000", "42P05")
 """Codes, or their prefixes, that point to mistakes in the installation."""
 
 
+# libpq does not pass on the SQLSTATE of a refused connection, only the server's words, which begin
+# like this. Servers that write another language than English get UNREACHABLE.
+_REFUSALS = (
+    ("password authentication failed", "28P01"),
+    ("no password supplied", "28P01"),
+    ("no pg_hba.conf entry", "28000"),
+    ("role ", "28000"),
+    ("database ", "3D000"),
+    ("the database system is ", "57P03"),
+    ("sorry, too many clients", "53300"),
+    ("remaining connection slots", "53300"),
+)
+
+
 def code_of(error: psycopg.Error) -> str:
-    """The SQLSTATE; UNREACHABLE if the server did not send one."""
-    return error.sqlstate or UNREACHABLE
+    """The SQLSTATE; UNREACHABLE if there is none."""
+    if error.sqlstate:
+        return error.sqlstate
+    reason = str(error).partition("FATAL:")[2].strip()
+    found = (code for beginning, code in _REFUSALS if reason.startswith(beginning))
+    return next(found, UNREACHABLE)
 
 
 def unavailable(name: str, error: psycopg.Error) -> StoreUnavailable:
