@@ -92,6 +92,28 @@ PARTS = """async ([first, steps]) => {
   return found;
 }"""
 
+RESIZED = """async ([first, steps]) => {
+  const address = (name) => new URL(name, document.querySelector("script[type=module]").src).href;
+  const { Growth } = await import(address("growth.js"));
+  const { Body } = await import(address("patch.js"));
+  const [growth, body, whole] = [new Growth(), new Body(), new Body()];
+  document.querySelector("#channel .column").append(body.node, whole.node);
+  body.show(growth.begin(first).blocks, true);
+  for (const [change] of steps) body.show(growth.follow(change).blocks, true);
+  whole.show(steps.at(-1)[1], false);
+  const cells = (node) => [...node.querySelector("table").rows[5].cells];
+  const width = (cell) => Math.round(cell.getBoundingClientRect().width);
+  const widths = (node) => cells(node).map(width);
+  const found = [[widths(body.node), widths(whole.node)]];
+  for (const { node } of [body, whole]) node.style.width = "260px";
+  for (let k = 0; k < 4; k++) await new Promise(requestAnimationFrame);
+  found.push([widths(body.node), widths(whole.node)]);
+  found.push(body.node.querySelectorAll("[data-long]").length);
+  body.node.remove();
+  whole.node.remove();
+  return found;
+}"""
+
 
 def recorded(text: str, steps: list[int], begin: int = 1) -> tuple[Any, list[Any]]:
     """A reply's first event and its changes, each with the HTML of the whole text."""
@@ -144,3 +166,17 @@ async def test_a_long_block_grows_in_parts_and_is_whole_at_its_end(
         assert found["most"] < 5_000 < len(text), (kind, found)
         assert abs(found["higher"]) < 0.01 * found["high"], (kind, found)
         assert len(found["selected"]) == 4, (kind, found)
+
+
+async def test_columns_of_a_long_table_follow_the_width_of_the_window(
+    visit: Visit, house: House
+) -> None:
+    """The columns that a growing table keeps are those that it has as a whole."""
+    tab = await (await visit(house)).tab()
+    row = "|some words that may break|`more` words|12|\n"
+    text = "|left|right|n|\n|-|-|-:|\n" + row * 230
+    before, after, kept = await tab.page.evaluate(RESIZED, recorded(text, [97], begin=60))
+    assert before[0] == before[1]
+    assert after[0] == pytest.approx(after[1], abs=10)  # the cursor takes room in a cell
+    assert after[0] != before[0]
+    assert kept == 1

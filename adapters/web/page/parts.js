@@ -36,6 +36,21 @@ export function partRows(table) {
   }
 }
 
+const widthOf = new WeakMap(); // the box's width for which the columns were kept
+const resizes = new ResizeObserver((entries) => {
+  for (const { target: box } of entries) {
+    const table = box.querySelector(":scope > table[data-long]");
+    if (!table) resizes.unobserve(box);
+    else if (box.clientWidth !== widthOf.get(box)) requestAnimationFrame(() => refreeze(table));
+  }
+});
+
+function refreeze(table) {
+  if (!table.hasAttribute("data-long")) return;
+  thaw(table);
+  freeze(table);
+}
+
 function partTable(table) {
   partRows(table);
   if (table.tBodies.length >= FROM_PARTS && !table.hasAttribute("data-long")) freeze(table);
@@ -51,6 +66,8 @@ function freeze(table) {
   table.style.setProperty("--columns", widths.map((width) => `minmax(0, ${width}fr)`).join(" "));
   for (const { body, height } of bodies) body.style.setProperty("contain-intrinsic-block-size", `auto ${height}px`);
   table.toggleAttribute("data-long", true);
+  widthOf.set(box, box.clientWidth);
+  resizes.observe(box);
 }
 
 function thaw(table) {
