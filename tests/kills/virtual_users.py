@@ -31,6 +31,9 @@ PATIENCE = 150.0
 # Extra time where several processes get Slack's events: messages that one of them lost are read
 # after its lease by a process that lives long enough to read, while others are killed all the time.
 READ_AGAIN = 150.0
+# Extra time with several processes: kills prefer the one that holds turns, so toward the end of a
+# run a reply may need ten attempts.
+KILLED_AGAIN = 90.0
 # An outcome may wait for this many of the longest Retry-After that the simulated Slack sends.
 THROTTLED_TIMES = 4
 # Slack's retries come after this fraction of 60 and 300 seconds.
@@ -269,7 +272,7 @@ async def run(
     slow = {"SLOW_COMMITS": f"{seed} {SLOWEST_COMMIT}"}
     async with new_world(platform, pool, folder, make_bot, **VirtualUsers.settings) as world:
         await world.driver.widen(CHANNELS)
-        patience = PATIENCE
+        patience = PATIENCE + (KILLED_AGAIN if make_bot is not None else 0.0)
         if platform != "discord":
             await world.driver.sim.call("delivery", retry_scale=RETRY_SCALE)
             limits = await world.driver.sim.randomize(seed)
