@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import signal
 import sys
 import time
 
@@ -51,10 +52,22 @@ def _show_live(settings: Settings, status: Status) -> None:
     """Show the status until the bot ends or the person presses Ctrl-C."""
     from bot.cli.status_table import live_table
 
-    with contextlib.suppress(KeyboardInterrupt), live_table(status) as show:
-        while True:
-            time.sleep(REFRESH_SECONDS)
-            show(read_status(settings))
+    pressed = False
+
+    def interrupt(*_: object) -> None:
+        # Where Python ignores exceptions, in a finalizer for example, the flag remains.
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with contextlib.suppress(KeyboardInterrupt), live_table(status) as show:
+            while not pressed:
+                time.sleep(REFRESH_SECONDS)
+                show(read_status(settings))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def read_status(settings: Settings) -> Status:

@@ -120,7 +120,7 @@ async def test_a_socket_that_a_dead_process_left_is_replaced(tmp_path: Path) -> 
                 try:
                     assert await asyncio.to_thread(ask, path, "status") == {"a": 1}
                     break
-                except ConnectionRefusedError:  # the old one is still there
+                except (ConnectionRefusedError, FileNotFoundError):  # the old one, or none yet
                     await asyncio.sleep(0.001)
 
 
