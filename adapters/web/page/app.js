@@ -8,7 +8,7 @@ import { Channels } from "./channels.js";
 import { Commands } from "./commands.js";
 import { ConnectDialog } from "./connect.js";
 import { ContextPanel } from "./context.js";
-import { forgetTab, setHidden, setText, tab, uuid } from "./dom.js";
+import { forgetTab, setText, tab, uuid } from "./dom.js";
 import { installEditing } from "./edit.js";
 import { installFeedback } from "./feedback.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
@@ -242,14 +242,14 @@ class Page {
     state.severalModels = hasModels(this);
     this.channel.feed.show(state.channelItems(items));
     this.thread.feed.show(state.threadItems(items));
-    setHidden($(".empty"), !this.sync.loaded || !state.isUnused || items.length > 0);
-    setHidden($(".older"), state.older === null);
+    $(".empty").hidden = !this.sync.loaded || !state.isUnused || items.length > 0;
+    $(".older").hidden = state.older === null;
     this.announcer.started(state.underWay);
-    setHidden($("#stop"), !state.isBusy);
+    $("#stop").hidden = !state.isBusy;
     this.thread.root.querySelector(".feed").setAttribute("aria-busy", String(state.isBusy));
     this.onDrawn();
     this.channels.draw();
-    setHidden($("#begin"), !state.composing || items.some(({ begins }) => begins));
+    $("#begin").hidden = !state.composing || items.some(({ begins }) => begins);
     this.header.draw();
     this.sidebar.draw();
   }

@@ -45,26 +45,19 @@ class MendedText:
 
 
 def mend(
-    text: str,
-    base: int = 0,
-    resume: ResumePoint = START,
-    tree: BlockTree | None = None,
-    *,
-    head: str = "",
+    text: str, base: int = 0, resume: ResumePoint = START, tree: BlockTree | None = None
 ) -> MendedText:
     """Mend the growing Markdown `text`, which is known to be complete before `base`.
 
     `resume` comes from mending a shorter version of the text; `tree` is the block tree of
-    `text[base:]` below `head`, which repeats a table's header, if the caller has it already.
+    `text[base:]`, if the caller has it already.
     """
-    begin = base - len(head)
-    mended = _mend(tree or BlockTree(head + text[base:]), resume.shift(begin))
-    point = mended.resume.shift(-begin)
+    mended = _mend(tree or BlockTree(text[base:]), resume.shift(base))
     return MendedText(
-        text[:base] + mended.text[len(head) :],
-        begin + mended.end,
-        begin + mended.stable_end,
-        ResumePoint(max(base, point.at), max(base, point.decided)),
+        text[:base] + mended.text,
+        base + mended.end,
+        base + mended.stable_end,
+        mended.resume.shift(-base),
     )
 
 
