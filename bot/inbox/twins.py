@@ -33,6 +33,6 @@ class Twins:
         return self._stored.get(incoming.source, False)
 
     def received(self, incoming: Incoming, accepted: Accepted) -> None:
-        """This became of the message."""
+        """Record what became of the message."""
         if accepted.receipt in _STORED:
             self._stored[incoming.source] = True

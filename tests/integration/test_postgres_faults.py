@@ -454,3 +454,23 @@ async def test_a_start_does_not_wait_for_a_database_that_does_not_exist(
     with pytest.raises(StoreUnavailable, match="does not exist"):
         await start_on(server.url("nowhere"), clock)
     assert clock.slept == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            'FATAL:  password authentication failed for user "ann"',
+            "refuses the user or the password",
+        ),
+        ('FATAL:  role "ann" does not exist', "refuses the user or the password"),
+        ('FATAL:  database "team" does not exist', "does not exist"),
+        ("FATAL:  the database system is starting up", "starting or recovering"),
+        ("FATAL:  sorry, too many clients already", "too many connections"),
+        ("Connection refused", "cannot be reached"),
+    ],
+)
+def test_a_refused_connection_is_named_by_the_servers_words(words: str, sentence: str) -> None:
+    """libpq reports no code; the password is never repeated."""
+    error = psycopg.OperationalError(f"connection failed: port 5432 failed: {words}")
+    assert sentence in str(unavailable("team at db", error))
