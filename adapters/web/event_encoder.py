@@ -2,6 +2,11 @@
 
 Invariant: each change continues what this connection sent last. A connection's first event about a
 reply contains the whole reply, so a reader that lost anything only needs to reconnect.
+
+Invariant: the newest text of a reply is sent under the number of its newest event. A page skips
+events that its snapshot contains by their numbers, and the text of an event is read late: it can be
+newer than a snapshot with a higher number. So text that went out under an earlier number is
+announced again, by a change that adds nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +49,8 @@ class EventEncoder:
                 continue
             wanted, view = live.version, live.paced()
             current = view.version >= wanted
-            found.append(self._reply(live, view, event.number if current else since))
+            if current or self._sent.get(live) is not view:
+                found.append(self._reply(live, view, event.number if current else since))
             if not current:
                 return b"".join(found), since, live.rest
             since = event.number
@@ -52,8 +58,6 @@ class EventEncoder:
 
     def _reply(self, live: LiveReply, view: ReplyView, number: int) -> bytes:
         before, self._sent[live] = self._sent.get(live), view
-        if before is view:
-            return b""
         if not self._follows:
             shape = page_live(live, view)
         elif before is None or (change := changes(live.id, before, view)) is None:

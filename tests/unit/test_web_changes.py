@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from adapters.web import block_cuts, growing_html, hub
 from adapters.web.event_encoder import FOLLOWS_CHANGES, EventEncoder
 from adapters.web.growing_html import GrowingHtml
-from adapters.web.hub import Feed, LiveReply
+from adapters.web.hub import Event, Feed, LiveReply
 from adapters.web.render import html_of
 from adapters.web.reply_changes import difference
 from tests.support.growing_documents import PLAIN, document
@@ -97,23 +97,35 @@ def test_a_difference_turns_one_text_into_the_other(a: str, b: str, c: str, d: s
 
 
 class Reader:
-    """A connection of the page, which assembles replies as growth.js does."""
+    """A connection of the page, which assembles replies as growth.js does.
+
+    `shown` is what the page shows: it skips events that its snapshot contains, as state.js does.
+    """
 
     def __init__(self, feed: Feed, protocol: int = FOLLOWS_CHANGES, since: int = 0) -> None:
         self.feed, self.encoder = feed, EventEncoder("e", protocol)
         self.number = since
         self.reply: dict[str, Any] = {}
+        self.shown, self.snapshot = "", -1
         self.sizes: list[int] = []
         self.names: list[str] = []
 
     def read(self) -> float:
         """Read everything that is new; returns the pause."""
-        data, self.number, rest = self.encoder.encode(
-            self.feed.since(self.number) or [], self.number
-        )
-        for name, event in events(data.decode()):
+        return self.encode(self.feed.since(self.number) or [])
+
+    def read_snapshot(self, live: LiveReply) -> None:
+        """Read the thread again."""
+        self.shown, self.snapshot = live.newest().text, self.feed.number
+
+    def encode(self, newer: list[Event]) -> float:
+        """Read the events `newer`; returns the pause."""
+        data, self.number, rest = self.encoder.encode(newer, self.number)
+        for name, number, event in events(data.decode()):
             self.names.append(name)
             self.reply = event if name == "reply" else self._followed(event)
+            if number > self.snapshot:
+                self.shown = self.reply["text"]
         self.sizes.append(len(data))
         return rest
 
@@ -133,10 +145,11 @@ class Reader:
         return {**self.reply, "text": text, "blocks": blocks, "version": change["at"][1]}
 
 
-def events(data: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def events(data: str) -> Iterator[tuple[str, int, dict[str, Any]]]:
     for one in data.split("\n\n")[:-1]:
         fields = dict(line.split(": ", 1) for line in one.splitlines())
-        yield fields["event"], json.loads(fields["data"])
+        number = int(fields["id"].rpartition("-")[2])
+        yield fields["event"], number, json.loads(fields["data"])
 
 
 @pytest.fixture
@@ -207,6 +220,30 @@ def test_another_state_text_or_attempt_begins_with_the_whole_reply() -> None:
     assert reader.sizes[-1] == 0
 
 
+@pytest.mark.usefixtures("unhurried")
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(["write", "wait", "encode", "snapshot"]), max_size=20))
+@example(["write", "wait", "snapshot", "write", "encode"])
+def test_a_snapshot_at_any_moment_hides_no_text(steps: list[str]) -> None:
+    """Text that arrives between an event and its rendering is newer than the event's number says.
+    The page skips that event if a snapshot has the number, and must still get the text."""
+    feed, live = Feed(), reply()
+    reader, newer, text = Reader(feed), list[Event](), ""
+    for step in [*steps, "encode"]:
+        if step == "write":
+            text += "word "
+            write(feed, live, text)
+        elif step == "wait":
+            newer = newer or feed.since(reader.number) or []
+        elif step == "snapshot":
+            reader.read_snapshot(live)
+        else:
+            reader.encode(newer or feed.since(reader.number) or [])
+            newer = []
+    reader.read()
+    assert reader.shown == text
+
+
 def test_an_expensive_reply_rests_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """During the pause, readers get the last rendering; the newest text follows afterwards."""
     now = [100.0]
@@ -225,7 +262,7 @@ def test_an_expensive_reply_rests_and_nothing_is_lost(monkeypatch: pytest.Monkey
     now[0] += 1.5
     reply_before = reader.reply
     data, number, rest = reader.encoder.encode(feed.since(1) or [], 1)
-    assert [name for name, _ in events(data.decode())] == ["change", "notice"]
+    assert [name for name, _, _ in events(data.decode())] == ["change", "notice"]
     assert (number, rest) == (3, 0.0)
     assert reply_before["text"] == "One"
 
