@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 
 from adapters.web.hub import Hub, LiveReply
@@ -12,26 +11,10 @@ from bot.domain.turns import Claim, PageRecord
 from bot.ports.platform import RateLimiter
 from bot.replies.plan import apply_request
 
-NO_LIMIT = sys.maxsize  # the whole reply fits on one page
-
 
 def limits(_scope: str) -> Limit | None:
     """No limits: readers take from the hub at their own speed."""
     return None
-
-
-class PlainRenderer:
-    """Leaves Markdown as it is: readers render it, or want the source."""
-
-    limit = NO_LIMIT
-
-    def render(self, markdown: str) -> str:
-        """The text, unchanged."""
-        return markdown
-
-    def measure(self, markdown: str) -> int:
-        """The length in characters."""
-        return len(markdown)
 
 
 class WebSurface:
@@ -54,12 +37,10 @@ class WebSurface:
         self._channel = claim.conversation.key.channel
         self._hub, self._live, self._rate_limiter = hub, live, rate_limiter
         self._on_state, self._on_text = on_state, on_text
-        self._renderer = PlainRenderer()
 
     @property
-    def renderer(self) -> PlainRenderer:
-        """The renderer, which changes nothing."""
-        return self._renderer
+    def renderer(self) -> None:
+        """None: readers get the source. The page renders it (`growing_html`); nothing is mended."""
 
     @property
     def says_working(self) -> bool:

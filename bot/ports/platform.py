@@ -102,8 +102,8 @@ class Surface(Protocol):
     """The place on a platform where one reply is shown."""
 
     @property
-    def renderer(self) -> Renderer:
-        """The converter to the platform's markup."""
+    def renderer(self) -> Renderer | None:
+        """The converter to the platform's markup; None if readers get the Markdown as one page."""
         ...
 
     @property

@@ -35,6 +35,13 @@ PLAIN = {
 }
 """Documents in which existing output never changes; their code is too long for colors."""
 
+LONG = {
+    "paragraph": "Plain words in one long line, and `code` & *more* of it. " * 180,
+    "plain paragraph": "Words without any marks, in one long line. " * 250,
+    "table": "|left|right|\n|-|-|\n" + "|some words|`more` words|\n" * 330,
+}
+"""Documents that the page lays out in parts while they grow."""
+
 
 def document(seed: int) -> str:
     """A document of one to three long blocks, the same for the same seed."""

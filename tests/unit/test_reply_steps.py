@@ -11,7 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from bot.replies.paging.document import Document
+from tests.support.growing_documents import PLAIN
 from tests.support.growth import count_calls
+from tests.support.surface_harnesses import WebHarness
 from tests.support.surfaces import PlainRenderer
 from tests.support.worst_documents import CASES
 
@@ -85,3 +87,23 @@ def test_a_page_is_rendered_a_few_times_only(name: str) -> None:
     list(calls_of_steps(document))
     pages = len(document.frame().pages)
     assert renderer.rendered < 25 * (pages + 3) * LIMIT
+
+
+LONG = PLAIN | {"list": "- some words and `code`\n" * 80}
+
+
+@pytest.mark.parametrize("name", LONG)
+async def test_the_page_gets_a_frame_at_the_same_cost_at_any_length(name: str) -> None:
+    """The page shows the source, so that nothing of a growing block is parsed for its frames."""
+    async with WebHarness.start() as harness:
+        surface = harness.surface()
+        document = Document(surface.renderer, surface.files)
+        costs = []
+        for _ in range(3):
+            for _ in range(10):
+                document.write(LONG[name])
+                document.frame()
+            document.write("a")
+            costs.append(count_calls(document.frame))
+        assert document.frame().pages[0].text == document.text
+    assert len(set(costs)) == 1

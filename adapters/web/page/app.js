@@ -8,7 +8,7 @@ import { Channels } from "./channels.js";
 import { Commands } from "./commands.js";
 import { ConnectDialog } from "./connect.js";
 import { ContextPanel } from "./context.js";
-import { forgetTab, setText, tab, uuid } from "./dom.js";
+import { forgetTab, setHidden, setText, tab, uuid } from "./dom.js";
 import { installEditing } from "./edit.js";
 import { installFeedback } from "./feedback.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
@@ -242,14 +242,14 @@ class Page {
     state.severalModels = hasModels(this);
     this.channel.feed.show(state.channelItems(items));
     this.thread.feed.show(state.threadItems(items));
-    $(".empty").hidden = !this.sync.loaded || !state.isUnused || items.length > 0;
-    $(".older").hidden = state.older === null;
+    setHidden($(".empty"), !this.sync.loaded || !state.isUnused || items.length > 0);
+    setHidden($(".older"), state.older === null);
     this.announcer.started(state.underWay);
-    $("#stop").hidden = !state.isBusy;
+    setHidden($("#stop"), !state.isBusy);
     this.thread.root.querySelector(".feed").setAttribute("aria-busy", String(state.isBusy));
     this.onDrawn();
     this.channels.draw();
-    $("#begin").hidden = !state.composing || items.some(({ begins }) => begins);
+    setHidden($("#begin"), !state.composing || items.some(({ begins }) => begins));
     this.header.draw();
     this.sidebar.draw();
   }

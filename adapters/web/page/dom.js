@@ -22,6 +22,11 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Hide a node, or show it; to set what is set would make the browser style it again. */
+export function setHidden(node, hidden) {
+  if (node.hidden !== hidden) node.hidden = hidden;
+}
+
 /**
  * Text from elsewhere for a tooltip or an announcement, where no element can isolate it: invisible
  * isolates keep its directions inside.

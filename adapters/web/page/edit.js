@@ -1,6 +1,6 @@
 // One's own question: copy it, or edit it in place and run the conversation again from there.
 import { asApiError } from "./api.js";
-import { el, icon, isComposing, uuid } from "./dom.js";
+import { el, icon, isComposing, setHidden, uuid } from "./dom.js";
 
 /** "Edit" and "Copy" in the head of a person's own question. */
 export class OwnTools {
@@ -14,9 +14,9 @@ export class OwnTools {
   /** Channel lines have no tools: they open their thread. */
   show({ role, state, text, thread, editable = false }) {
     const sent = state !== "sending" && state !== "waiting";
-    this.node.hidden = role !== "user" || !sent || thread !== undefined;
-    this.#edit.hidden = !editable;
-    this.#copy.hidden = this.node.hidden || !text;
+    setHidden(this.node, role !== "user" || !sent || thread !== undefined);
+    setHidden(this.#edit, !editable);
+    setHidden(this.#copy, this.node.hidden || !text);
   }
 }
 

@@ -1,5 +1,7 @@
 // A column of messages: drawn at most once per frame, navigable with the arrow keys, and kept at its
 // end only while the reader is there.
+import { setHidden } from "./dom.js";
+
 const NEAR_END = 48; // pixels that count as the end
 const REST = 6; // after a growing reply was drawn, as a multiple of the time it took: a seventh of a core
 const LONGEST_REST = 1_000; // milliseconds
@@ -44,7 +46,7 @@ export class Feed {
     const grown = last && (last.id !== before?.id || longer);
     const onlyGrows = last?.state === "writing" && last.id === before?.id && items.length === this.#items.length;
     this.#items = items;
-    if (grown && !this.#stuck) this.pill.hidden = false;
+    if (grown && !this.#stuck) setHidden(this.pill, false);
     const rest = onlyGrows ? this.#restUntil - performance.now() : 0;
     if (rest > 0) this.#resting ||= setTimeout(() => this.#drawSoon(), rest);
     else this.#drawSoon();
@@ -127,7 +129,7 @@ export class Feed {
     const before = first?.getBoundingClientRect().top ?? 0;
     this.#place(until);
     if (first) this.scroller.scrollTop += first.getBoundingClientRect().top - before;
-    this.list.hidden = this.#items.length === 0; // role=feed needs articles
+    setHidden(this.list, this.#items.length === 0); // role=feed needs articles
     this.#keepTabStop();
     this.#follow(); // lays the column out
     const now = performance.now();
@@ -177,7 +179,7 @@ export class Feed {
     const up = scrollTop < this.#top - 0.5 && scrollHeight >= this.#height;
     if (up) this.#stuck = false;
     else if (scrollTop > this.#top && reached) this.#stuck = true;
-    if (this.#stuck || left < 2) this.pill.hidden = true;
+    if (this.#stuck || left < 2) setHidden(this.pill, true);
     this.#top = scrollTop;
     this.#height = scrollHeight;
   }

@@ -1,5 +1,5 @@
 // Votes on a reply: two buttons in its footer, and a comment on a thumbs-down.
-import { el, icon } from "./dom.js";
+import { el, icon, setHidden } from "./dom.js";
 import { asApiError } from "./api.js";
 
 const MOST = 2000; // characters of a comment
@@ -26,13 +26,13 @@ export class VoteBar {
 
   /** @param {{vote: string | null, comment: string} | undefined} feedback */
   show(feedback) {
-    this.node.hidden = !feedback;
+    setHidden(this.node, !feedback);
     const { vote = null, comment = "" } = feedback ?? {};
     this.#up.setAttribute("aria-pressed", String(vote === "up"));
     this.#down.setAttribute("aria-pressed", String(vote === "down"));
-    this.form.hidden = vote !== "down";
+    setHidden(this.form, vote !== "down");
     if (document.activeElement !== this.#text || this.form.hidden) this.#text.value = comment;
-    this.#stored.hidden = !comment || this.#text.value !== comment;
+    setHidden(this.#stored, !comment || this.#text.value !== comment);
   }
 }
 

@@ -1,5 +1,5 @@
 // The files of one message: thumbnails of pictures, chips with the state of everything else.
-import { el, icon } from "./dom.js";
+import { el, icon, setHidden } from "./dom.js";
 import { fileSize } from "./files.js";
 
 export class FileList {
@@ -16,8 +16,8 @@ export class FileList {
   show({ attachments = [], files = [], progress = null }) {
     const sent = JSON.stringify(attachments);
     const shown = attachments.length ? sent : files.map(({ name }) => name).join("\n");
-    this.node.hidden = !shown || sent + files.length === "[]0";
-    this.#progress.hidden = progress === null;
+    setHidden(this.node, !shown || sent + files.length === "[]0");
+    setHidden(this.#progress, progress === null);
     if (progress !== null) this.#progress.value = progress;
     if (shown === this.#shown) return;
     this.#shown = shown;

@@ -1,26 +1,32 @@
 // Changes only the end of a block, where its new HTML begins like the old one. The elements around the
 // change stay as they are, and a text only gets longer.
 import { appendCode } from "./code.js";
+import { ends } from "./growth.js";
 import { morphAll } from "./morph.js";
+import { part } from "./parts.js";
 import { copy, parse } from "./safe.js";
 
 const TAG = /<(\/?)([a-z0-9]+)[^>]*?(\/?)>/g;
 const VOID = new Set(["br", "hr", "input"]);
+const ENTITY = 12; // characters that an entity has at most
 const WINDOW = 2_000; // characters at the end of a block among which a change is searched for
 
 /**
- * Turn the element of the HTML `before` into that of `after`. Returns whether it did: only a change in the
+ * Turn the element of the HTML `whole` into that of `changed`. Returns whether it did: only a change in the
  * last nodes of an element that is the last one of its parents, up to the block, is made here. The
  * cursor may stay where it is: to move it would lay out the whole block again.
  */
-export function grow(node, before, after, headings, cursor) {
+export function grow(node, whole, changed, headings, cursor) {
+  const [before, after] = ends(whole, changed);
   const found = change(before, after);
   if (!found) return false;
   const target = lastOpen(node, found.open, headings, cursor);
   if (!target) return false;
   if (found.open.includes("pre")) return growCode(target, before, found, headings, cursor);
   const [removed, wanted] = [found.removed, found.added].map((html) => parts(html, found.open, headings));
-  return replaceEnd(target, removed, wanted, cursor);
+  if (!replaceEnd(target, removed, wanted, cursor)) return false;
+  part(target, cursor);
+  return true;
 }
 
 /** The text to add in place of the text removed at `at`, inside the elements `open`, outermost first. */
@@ -68,8 +74,9 @@ function border(html, end, most) {
 
 /** `at`, or less where it would split an entity or a character of two units. */
 function betweenCharacters(html, start, at) {
-  const entity = html.lastIndexOf("&", at - 1);
-  if (entity >= start && !html.slice(entity, at).includes(";")) return entity;
+  const from = Math.max(start, at - ENTITY);
+  const entity = html.slice(from, at).lastIndexOf("&");
+  if (entity >= 0 && !html.slice(from + entity, at).includes(";")) return from + entity;
   const half = /[\uD800-\uDBFF]/.test(html[at - 1] ?? "");
   return half && at > start ? at - 1 : at;
 }
@@ -111,7 +118,8 @@ function lastOpen(node, names, headings, cursor) {
 
 /** Append to a code block, whose last line feed is not shown. Colors change with what follows. */
 function growCode(code, before, { added, removed, open, at }, headings, cursor) {
-  if (code.localName !== "code" || removed || added.includes("<") || before.includes("<span")) return false;
+  const hasColors = code.firstElementChild?.matches(":not(.part, .cursor)") ?? false;
+  if (code.localName !== "code" || removed || added.includes("<") || hasColors) return false;
   const whole = before[at - 1] === "\n" ? `\n${added}` : added;
   const [text] = parts(whole.endsWith("\n") ? whole.slice(0, -1) : whole, open, headings);
   if (text) appendCode(code, text.data, cursor);

@@ -1,5 +1,5 @@
 // One message in the page: created once, updated where it changed.
-import { el, icon, setText } from "./dom.js";
+import { el, icon, setHidden, setText } from "./dom.js";
 import { FileList } from "./filelist.js";
 import { clockTime, costs, counted, dayName, fullTime, moment } from "./format.js";
 import { VersionSwitch } from "./branches.js";
@@ -74,6 +74,7 @@ export class MessageView {
     this.node.dataset.state = item.state ?? "";
     this.#head(item, before);
     this.#text(item, writing);
+    if (item.role === "user") this.#body.markBlank();
     this.files.show(item);
     this.#foot(item, writing);
   }
@@ -87,7 +88,7 @@ export class MessageView {
     setText(when, clockTime(date));
     when.dateTime = date.toISOString();
     when.title = fullTime(date);
-    day.hidden = before !== undefined && dayName(moment(before.created_at)) === dayName(date);
+    setHidden(day, before !== undefined && dayName(moment(before.created_at)) === dayName(date));
     if (!day.hidden) setText(day, dayName(date));
   }
 
@@ -114,9 +115,9 @@ export class MessageView {
     this.#votes.show(item.feedback);
     this.#versions.show(item);
     this.#tools.show(item);
-    copy.hidden = writing || !item.text || item.role !== "assistant";
+    setHidden(copy, writing || !item.text || item.role !== "assistant");
     const said = state.textContent || cost.textContent || wanted.length || item.versions;
-    this.foot.hidden = !said && copy.hidden;
+    setHidden(this.foot, !said && copy.hidden);
   }
 }
 

@@ -1,8 +1,10 @@
 // Updates a growing reply with the fewest DOM changes, so that the reader's selection, scroll position
 // and focus survive.
 import { settle, unsettle } from "./code.js";
+import { beginning } from "./growth.js";
 import { grow, lastElement } from "./insertion.js";
 import { morph } from "./morph.js";
+import { unpart } from "./parts.js";
 import { clean, headingLevels, levelsOf, parse } from "./safe.js";
 import { el } from "./dom.js";
 
@@ -29,8 +31,15 @@ export class Body {
     this.#content = content;
     if (writing) this.#place();
     else this.#cursor.remove();
+    if (!writing) unpart(this.node);
     if (!writing) settle(this.node, this.#writing);
     this.#writing = writing;
+  }
+
+  /** Say in a class whether a person wrote no words; `:has` would be tried again at each change of a reply. */
+  markBlank() {
+    const [only, ...others] = this.node.children;
+    this.node.classList.toggle("blank", others.length === 0 && Boolean(only?.matches(".plain:empty")));
   }
 
   /** Put the cursor where the next word will appear, unless it is there. */
@@ -48,7 +57,7 @@ export class Body {
       if (html === known[k]) continue;
       if (k in known && grow(elements[k], known[k], html, headings, this.#cursor)) continue;
       this.#cursor.remove();
-      const inert = parse(html);
+      const inert = parse(String(html));
       if (inert.length !== 1) return this.#replace(blocks.join("")); // no longer one element for each
       this.#show(k, clean(inert[0], headings));
     }
@@ -75,8 +84,10 @@ export class Body {
 
   #show(k, made) {
     const shown = this.node.children[k];
-    if (shown) morph(shown, made);
-    else this.node.append(made);
+    if (shown) {
+      unpart(shown);
+      morph(shown, made);
+    } else this.node.append(made);
   }
 
   #end(length) {
@@ -84,9 +95,11 @@ export class Body {
   }
 }
 
+const NO_HEADINGS = /^<(?:p|pre|div class="table")[ >]/; // such a block may be too long to search each time
+
 /** The tags of the headings in a block; text never contains one. */
 function headingsIn(html) {
-  return html.includes("<h") ? [...html.matchAll(/<(h[1-6])>/g)].map(([, tag]) => tag) : [];
+  return NO_HEADINGS.test(beginning(html)) ? [] : [...String(html).matchAll(/<(h[1-6])>/g)].map(([, tag]) => tag);
 }
 
 /** The element where the next word will appear. */

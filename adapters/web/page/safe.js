@@ -4,6 +4,7 @@ import { codeBlock } from "./code.js";
 import { el } from "./dom.js";
 import { formula } from "./math.js";
 import { note, reference } from "./notes.js";
+import { partRows } from "./parts.js";
 
 const TAGS = new Set(
   ("a abbr b blockquote br code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i kbd li ol p pre s " +
@@ -109,5 +110,6 @@ function box(node) {
 }
 
 function scrollable(table) {
+  partRows(table);
   return el("div", { class: "table", tabindex: "0", role: "group", "aria-label": "Table" }, table);
 }

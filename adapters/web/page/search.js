@@ -1,6 +1,6 @@
 // The palette that searches the user's conversations: results while typing, driven by the keyboard.
 import { ApiError, asApiError } from "./api.js";
-import { el, isComposing, setText } from "./dom.js";
+import { el, isComposing, setHidden, setText } from "./dom.js";
 import { counted, moment } from "./format.js";
 import { Hits, when } from "./hits.js";
 
@@ -208,7 +208,7 @@ export function installSearch(page) {
     await page.sync.readThread(page.state.openId);
     page.thread.feed.toEnd();
   });
-  page.onDrawn = () => (later.hidden = !page.state.open?.later);
+  page.onDrawn = () => setHidden(later, !page.state.open?.later);
   return new SearchPalette({
     api: page.api,
     buttons,

@@ -1,5 +1,5 @@
 // The head of the open thread: its title, its model and its effort; and the window's title.
-import { copyText, isolated, setText } from "./dom.js";
+import { copyText, isolated, setHidden, setText } from "./dom.js";
 import { Menu } from "./menu.js";
 
 const SHOWN_CHARACTERS = 60; // of a name in the window's title
@@ -42,7 +42,7 @@ export class ThreadHeader {
     $("#model").disabled = !commands.mayChooseModel;
     setText($("#effort"), `Effort: ${effort ?? "default"}`);
     $("#effort").hidden = !commands.has("effort") || takes_effort === false;
-    $("#gone").hidden = model === null || model === answering;
+    setHidden($("#gone"), model === null || model === answering);
     const [chosen, instead] = $("#gone").querySelectorAll("bdi");
     setText(chosen, model ?? "");
     setText(instead, answering);

@@ -45,19 +45,26 @@ class MendedText:
 
 
 def mend(
-    text: str, base: int = 0, resume: ResumePoint = START, tree: BlockTree | None = None
+    text: str,
+    base: int = 0,
+    resume: ResumePoint = START,
+    tree: BlockTree | None = None,
+    *,
+    head: str = "",
 ) -> MendedText:
     """Mend the growing Markdown `text`, which is known to be complete before `base`.
 
     `resume` comes from mending a shorter version of the text; `tree` is the block tree of
-    `text[base:]`, if the caller has it already.
+    `text[base:]` below `head`, which repeats a table's header, if the caller has it already.
     """
-    mended = _mend(tree or BlockTree(text[base:]), resume.shift(base))
+    begin = base - len(head)
+    mended = _mend(tree or BlockTree(head + text[base:]), resume.shift(begin))
+    point = mended.resume.shift(-begin)
     return MendedText(
-        text[:base] + mended.text,
-        base + mended.end,
-        base + mended.stable_end,
-        mended.resume.shift(-base),
+        text[:base] + mended.text[len(head) :],
+        begin + mended.end,
+        begin + mended.stable_end,
+        ResumePoint(max(base, point.at), max(base, point.decided)),
     )
 
 

@@ -1,7 +1,7 @@
 """The growing reply: takes the model's text from the publisher and returns frames.
 
 In: text, and finally the whole reply. Out: a `Frame` of pages, from which surfaces plan requests.
-The pages come from `paginator.Paginator`.
+The pages come from `paginator.Paginator`, or from `source_page.SourcePage`.
 
 Invariant: writing costs almost nothing; text is parsed once, when a frame is requested.
 """
@@ -11,22 +11,24 @@ from __future__ import annotations
 from bot.domain.replies import Control, FileRules, Frame
 from bot.ports.platform import Renderer
 from bot.replies.paging.paginator import Paginator
+from bot.replies.paging.source_page import SourcePage
 
 
 class Document:
     """One reply's Markdown, paginated for `renderer`; `files` says when long code becomes a file.
 
+    Without a renderer, the reply is one page with the Markdown as it was written.
     While `behind` is true, the last frame did not reach the end of the text, so another is needed.
     """
 
-    def __init__(self, renderer: Renderer, files: FileRules | None = None) -> None:
+    def __init__(self, renderer: Renderer | None, files: FileRules | None = None) -> None:
         self._renderer = renderer
         self._parts: list[str] = []
         self._length = 0
         self._final = False
         self._controls: tuple[Control, ...] = ()
         self._frame: Frame | None = None
-        self._paginator = Paginator(renderer, files)
+        self._paginator = _paginator(renderer, files)
         self.behind = False
 
     def __len__(self) -> int:
@@ -76,7 +78,7 @@ class Document:
 
     def disable_files(self) -> None:
         """Show all code as text from now on, and paginate everything again."""
-        self._paginator = Paginator(self._renderer)
+        self._paginator = _paginator(self._renderer)
         self._frame = None
 
     def frame(self) -> Frame:
@@ -92,6 +94,10 @@ class Document:
                 return frame
             self._frame = frame
         return self._frame
+
+
+def _paginator(renderer: Renderer | None, files: FileRules | None = None) -> Paginator | SourcePage:
+    return SourcePage() if renderer is None else Paginator(renderer, files)
 
 
 def _common_length(one: str, other: str) -> int:

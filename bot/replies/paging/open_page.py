@@ -15,6 +15,7 @@ from bot.ports.platform import Renderer
 from bot.replies.markdown.blocks import BlockTree, between_top_blocks
 from bot.replies.markdown.inline import START
 from bot.replies.markdown.mend import MendedText, close_open, mend
+from bot.replies.markdown.table_cut import TableCut, next_cut
 from bot.replies.paging.best_break import WELL_FILLED, best_break
 from bot.replies.paging.page_breaks import BreakQuality, PageBreak
 from bot.replies.paging.page_text import Opening, PageText
@@ -68,6 +69,7 @@ class OpenPage:
         self.spent = 0
         self._checkpoint = max(renderer.limit // 2, 1)
         self._base = 0  # offset in the text before which blocks are not parsed again
+        self._cut = TableCut("", 0)  # the same for the rows of an open table; else at `_base`
         self._mended_to = 0
         self._resume = START
         self._resume_points = [0]  # offsets from which inline markup may be parsed
@@ -178,23 +180,32 @@ class OpenPage:
 
     def _mend(self, text: str) -> MendedText:
         """Mend the page's text, parsing only what earlier calls left undecided."""
-        self.spent += len(text) - self._base
-        tree = self._parse_blocks(text)
-        mended = mend(text, self._base, self._resume, tree)
+        tree, cut = self._parse_blocks(text)
+        mended = mend(text, cut.at, self._resume, tree, head=cut.head)
         self._mended_to, self._resume = len(text), mended.resume
         if mended.resume.at - self._resume_points[-1] >= RESUME_DISTANCE:
             self._resume_points.append(mended.resume.at)
         return mended
 
-    def _parse_blocks(self, text: str) -> BlockTree:
-        """Parse from `_base` on, then advance `_base` and `_last_block`."""
-        base, tree = self._base, BlockTree(text[self._base :])
+    def _parse_blocks(self, text: str) -> tuple[BlockTree, TableCut]:
+        """Parse from `_cut` on, then advance `_base`, `_last_block` and `_cut`.
+
+        Returns the blocks, and where they begin.
+        """
+        cut = self._cut
+        begin, tree = cut.begin, BlockTree(cut.head + text[cut.at :])
+        self.spent += len(text) - cut.at
+        base = self._base
         for _, leaf in tree.restart_points():
-            self._base = base + tree.line_starts[leaf.first]
+            self._base = begin + tree.line_starts[leaf.first]
         for before, leaf in pairwise(tree.leaves):
             if leaf.first < tree.settled_lines and between_top_blocks(before, leaf):
-                self._last_block = base + tree.line_starts[leaf.first]
-        return tree if self._base == base else BlockTree(text[self._base :])
+                self._last_block = begin + tree.line_starts[leaf.first]
+        if self._base == base:
+            self._cut = next_cut(tree, begin) or cut
+            return tree, cut
+        self._cut = TableCut("", self._base)
+        return BlockTree(text[self._base :]), self._cut
 
 
 def _close_page(text: str) -> str:
