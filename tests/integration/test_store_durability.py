@@ -89,9 +89,16 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
         check_invariants(db)
 
 
+# What the store logs, which depends on how busy the machine is, stays out of the output.
+LOG_TO_STDERR = """
+import sys, structlog
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+"""
+
+
 def started(script: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)],
+        [sys.executable, "-c", LOG_TO_STDERR + script, *map(str, arguments)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
