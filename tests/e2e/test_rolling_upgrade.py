@@ -80,7 +80,7 @@ def previous_release(folder: Path) -> tuple[Path, Path]:
     return old, ROOT
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "releases",
     [next_release, pytest.param(previous_release, marks=pytest.mark.soak)],
