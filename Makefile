@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 # More processes than two cores have: the tests spend most of their time waiting.
-PYTEST := $(BIN)/python -m pytest -n 6 --dist worksteal
+PYTEST := $(BIN)/python -m pytest -n 8 --dist worksteal
 
 .PHONY: help setup run connect chat test lint lint-js check doctor bench soak lock vendor docs pictures icons sims clean
 

@@ -86,7 +86,8 @@ def migrate(path: Path, directory: Path = MIGRATIONS) -> list[str]:
         path.touch(mode=0o600)  # only the bot's user may read conversations
     with translate_errors(path), closing(_connect(path, "rwc")) as db:
         _refuse_foreign(db, path)
-        return [step.name for step in files if _apply(db, path, files, step)]
+        done = _verified(db, path, files)  # usually all: such a start takes no lock
+        return [step.name for step in files[done:] if _apply(db, path, files, step)]
 
 
 def status(path: Path, directory: Path = MIGRATIONS) -> MigrationStatus:

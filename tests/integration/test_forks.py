@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fork_server import SWITCH, fork
+from tests.support import fork_server
+from tests.support.fork_server import ADDRESS, SWITCH, fork
 from tests.support.harness import command
 from tests.support.store_kit import look
 
@@ -63,6 +64,28 @@ async def test_a_process_dies_with_the_event_loop_that_forked_it(tmp_path: Path)
     async with asyncio.timeout(60):
         while _is_running(pid):
             await asyncio.sleep(0.01)
+
+
+async def test_a_shared_server_outlives_each_of_its_test_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if ADDRESS not in os.environ:  # a run without workers
+        monkeypatch.setenv(ADDRESS, "")
+        fork_server.share()
+    channels = [fork_server._join(os.environ[ADDRESS]) for _ in range(2)]
+    children = []
+    for channel in channels:
+        joined = fork_server._ForkServer(channel)
+        monkeypatch.setattr(fork_server, "_fork_server", lambda joined=joined: joined)
+        children.append(
+            await fork("bot", "version", folder=tmp_path, environ={}, streams=SILENT, held=True)
+        )
+    channels[0].close()
+    children[1].go()
+    assert await children[1].wait() == 0
+    children[0].kill()
+    assert await children[0].wait() == -signal.SIGKILL
+    channels[1].close()
 
 
 def _files(folder: Path) -> list[Path]:

@@ -64,7 +64,7 @@ def findings(address: str, *, examples: int, seed: int) -> tuple[list[str], Coun
             "checks": {"negative_data_rejection": {"expected-statuses": REFUSALS}},
         }
     )
-    schema = schemathesis.openapi.from_url(f"{address}/openapi.json", config=config)
+    schema = schemathesis.openapi.from_url(f"{address}/openapi.json", config=config, timeout=60)
     found: list[str] = []
     requests: Counter[str] = Counter()
     for event in from_schema(schema).execute():
@@ -164,7 +164,9 @@ def test_responses_to_many_requests_match_the_description(address: str) -> None:
 def test_an_undescribed_response_is_reported(address: str) -> None:
     """The exemption for refusals hides nothing: an undescribed response is still reported."""
     config = schemathesis.Config.from_dict({"seed": SEED})
-    raw: Any = schemathesis.openapi.from_url(f"{address}/openapi.json", config=config).raw_schema
+    raw: Any = schemathesis.openapi.from_url(
+        f"{address}/openapi.json", config=config, timeout=60
+    ).raw_schema
     del raw["paths"]["/conversation"]["get"]["responses"]["401"]
     only = {"/conversation": {"get": raw["paths"]["/conversation"]["get"]}}
     schema = schemathesis.openapi.from_dict({**raw, "paths": only}, config=config)

@@ -4,6 +4,9 @@ Importing discord.py, Bolt and openai takes seconds, a fork milliseconds. A fork
 independent: no test has touched its interpreter; it has a separate folder, environment and
 descriptors; and it runs the module as `python -m` does. It is killed when its test process ends.
 
+A test process starts a fork server on first use. The workers of one run share the server that their
+controller started (`share`): the imports take two seconds of CPU time and 100 MB.
+
 `tests/conftest.py` enables forking; benchmarks and `THREADLINE_FORKS=0` execute each process.
 """
 
@@ -19,11 +22,13 @@ import json
 import os
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +41,8 @@ from bot.llm.tls import tls_context
 
 ROOT = Path(__file__).parents[2]
 SWITCH = "THREADLINE_FORKS"
+ADDRESS = "THREADLINE_FORK_SERVER"
+"""The environment variable that names the socket of the run's fork server."""
 START_SECONDS = 100.0
 """Seconds: the first fork waits for the imports, perhaps on a busy machine."""
 _NUMBER = struct.Struct("q")  # a process id, then an exit code
@@ -171,21 +178,11 @@ class _Command:
 
 
 class _ForkServer:
-    """The fork server of this test process."""
+    """This test process's channel to a fork server."""
 
-    def __init__(self) -> None:
-        self._channel, theirs = socket.socketpair()
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
         self._one_at_a_time = threading.Lock()
-        known = {name: os.environ[name] for name in ("PATH", "PYTHONDEVMODE") if name in os.environ}
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "tests.support.fork_server", str(theirs.fileno())],
-                cwd=ROOT,
-                env={**known, "PYTHONPATH": str(ROOT)},
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
-        atexit.register(self._close)
 
     def ask(self, command: _Command, descriptors: Sequence[int]) -> None:
         """Send a command, with copies of the child's descriptors."""
@@ -195,32 +192,74 @@ class _ForkServer:
         with self._one_at_a_time:
             socket.send_fds(self._channel, [message + b"\n"], descriptors)
 
-    def _close(self) -> None:
-        self._channel.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(10)
+
+def share() -> None:
+    """Start the fork server of a run, for the workers that inherit this process's environment.
+
+    It ends with this process.
+    """
+    folder = tempfile.mkdtemp(prefix="threadline-forks-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{folder}/socket")
+        listener.listen(64)
+        os.environ[ADDRESS] = f"{folder}/socket"
+        _start(listener)
+
+
+def _start(*listeners: socket.socket) -> socket.socket:
+    """Start a fork server, which ends with this process; returns the channel to it."""
+    channel, theirs = socket.socketpair()
+    known = {name: os.environ[name] for name in ("PATH", "PYTHONDEVMODE") if name in os.environ}
+    descriptors = [each.fileno() for each in (theirs, *listeners)]
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "tests.support.fork_server", *map(str, descriptors)],
+            cwd=ROOT,
+            env={**known, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            pass_fds=descriptors,
+        )
+    atexit.register(_end, channel, process)
+    return channel
+
+
+def _end(channel: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    channel.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+
+
+def _join(address: str) -> socket.socket:
+    """The channel to the run's fork server."""
+    channel = socket.socket(socket.AF_UNIX)
+    channel.connect(address)
+    return channel
 
 
 _starting = threading.Lock()
 
 
 def _fork_server() -> _ForkServer:
-    """The fork server of this process, started on first use; may be called on any thread."""
+    """The fork server of this process, joined or started on first use; may be called on any
+    thread."""
     with _starting:
         return _the_fork_server()
 
 
 @functools.cache
 def _the_fork_server() -> _ForkServer:
-    return _ForkServer()
+    address = os.environ.get(ADDRESS)
+    return _ForkServer(_join(address) if address else _start())
 
 
 # ── in the fork server ────────────────────────────────────────────────────────────────────────
 class _Server:
     """Single-threaded and without an event loop, so that forking is safe."""
 
-    def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
+    def __init__(self, channel: socket.socket, listener: socket.socket | None) -> None:
+        self._owner, self._listener = channel, listener
+        self._channels = [channel]  # to test processes
         self._links: dict[
             int, socket.socket
         ] = {}  # by process id; receives the pid, then the exit code
@@ -232,31 +271,51 @@ class _Server:
         signal.signal(
             signal.SIGINT, signal.SIG_IGN
         )  # the test process handles Ctrl-C and then closes the channel
-        self._selector.register(channel, selectors.EVENT_READ)
+        for source in filter(None, (channel, listener)):
+            self._selector.register(source, selectors.EVENT_READ)
         self._selector.register(self._waking, selectors.EVENT_READ)
 
     def serve(self) -> _Child | None:
-        """Fork until the channel closes, then return None; returns in each child, too."""
+        """Fork until the owner's channel closes, then return None; returns in each child, too."""
         while True:
             for key, _ in self._selector.select():
-                if key.fileobj is self._channel:
-                    received = self._receive_command()
-                    if received is None:
+                source = key.fileobj
+                if source is self._listener:
+                    self._accept()
+                elif isinstance(source, socket.socket) and source in self._channels:
+                    received = self._receive_command(source)
+                    if received is not None:
+                        if (child := self._fork(*received)) is not None:
+                            return child
+                    elif source is self._owner:
                         self._end()
                         return None
-                    if (child := self._fork(*received)) is not None:
-                        return child
-                elif key.fileobj == self._waking:
+                    else:
+                        self._leave(source)
+                elif source == self._waking:
                     os.read(self._waking, 1_024)
                     self._reap()
                 elif key.data in self._links:  # its event loop has closed
-                    self._selector.unregister(key.fileobj)
+                    self._selector.unregister(source)
                     os.kill(key.data, signal.SIGKILL)
 
-    def _receive_command(self) -> tuple[_Command, list[int]] | None:
+    def _accept(self) -> None:
+        assert self._listener is not None
+        channel, _ = self._listener.accept()
+        self._channels.append(channel)
+        self._selector.register(channel, selectors.EVENT_READ)
+
+    def _leave(self, channel: socket.socket) -> None:
+        """Forget a test process that has ended. The links to its children end them."""
+        self._selector.unregister(channel)
+        self._channels.remove(channel)
+        channel.close()
+
+    @staticmethod
+    def _receive_command(channel: socket.socket) -> tuple[_Command, list[int]] | None:
         message, descriptors = b"", list[int]()
         while not message.endswith(b"\n"):
-            read, more, _, _ = socket.recv_fds(self._channel, 2**20, 8)
+            read, more, _, _ = socket.recv_fds(channel, 2**20, 8)
             if not read:
                 return None
             message, descriptors = message + read, descriptors + more
@@ -283,8 +342,8 @@ class _Server:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         self._selector.close()
-        for link in (self._channel, *self._links.values()):
-            link.close()
+        for each in filter(None, (self._listener, *self._channels, *self._links.values())):
+            each.close()
         os.close(self._waking)
         os.close(self._wake)
 
@@ -365,7 +424,7 @@ _MODULES = (
 )
 
 
-def _main(channel: socket.socket) -> Any:
+def _main(channel: socket.socket, listener: socket.socket | None = None) -> Any:
     for module in _MODULES:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(module)
@@ -375,10 +434,10 @@ def _main(channel: socket.socket) -> Any:
     assert threading.active_count() == 1, "a thread does not survive a fork"
     gc.collect()
     gc.freeze()
-    return _Server(channel).serve()
+    return _Server(channel, listener).serve()
 
 
 if __name__ == "__main__":
-    child = _main(socket.socket(fileno=int(sys.argv[1])))
+    child = _main(*(socket.socket(fileno=int(each)) for each in sys.argv[1:]))
     if child is not None:
         child.run()
