@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 import math
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from itertools import count
-from typing import Any
 
 from fastapi import HTTPException
 
@@ -20,6 +19,7 @@ from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub
 from adapters.web.page_serializers import page_message
 from adapters.web.places import API_CHANNEL, PLATFORM, Places, is_on_page
+from adapters.web.size_limit import message_size
 from bot.domain import access_texts, http_texts
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey, Effort
@@ -159,8 +159,7 @@ class ChatService:
         )
         asked = await self._receive(record, user, incoming)
         if is_on_page(record.conversation.key):
-            message = await self.html_pool.run(page_message, asked, self.html_pool.highlight)
-            self.push_message(record.conversation.key.workspace, record.uid, message, None)
+            self.push_message(record.conversation.key.workspace, record.uid, asked, None)
         return asked.turn or 0
 
     async def _receive(
@@ -185,16 +184,22 @@ class ChatService:
             self.tell_others(workspace, record.conversation.id)
 
     def push_message(
-        self, workspace: str, thread: str, message: Mapping[str, Any], client_id: str | None
+        self, workspace: str, thread: str, message: MessageRecord, client_id: str | None
     ) -> None:
         """Push a message from the page or a program to the page's threads.
 
-        `client_id` tells the sending tab which of its messages arrived, even if the event
-        overtakes the response.
+        `client_id`: see `PageEvents.push_question`.
         """
-        shape = {"thread": thread, **message, "client_id": client_id}
-        size = len(message["text"]) + len(message["html"])
-        self.hub.push(workspace, "message", lambda: shape, size=size)
+        self.hub.push(
+            workspace,
+            "message",
+            lambda: {
+                "thread": thread,
+                **page_message(message, self.html_pool.highlight),
+                "client_id": client_id,
+            },
+            size=message_size(message),
+        )
 
     async def complete(self, record: ConversationRecord, user: str, text: str) -> ReplyRecord:
         """Ask a question and wait for the answer."""
