@@ -8,7 +8,7 @@ import { Channels } from "./channels.js";
 import { Commands } from "./commands.js";
 import { ConnectDialog } from "./connect.js";
 import { ContextPanel } from "./context.js";
-import { forgetTab, setHidden, setText, tab, uuid } from "./dom.js";
+import { setHidden, setText, tab, uuid } from "./dom.js";
 import { installEditing } from "./edit.js";
 import { installFeedback } from "./feedback.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
@@ -145,7 +145,7 @@ class Page {
 
   /** Load what the server says about itself and the user. Returns whether it did. */
   async #readSession() {
-    const session = await this.sync.persist(() => this.api.get("/app/session"));
+    const session = await this.sync.persist(() => this.api.whoAmI()); // another one may have signed in
     if (!session || this.#isOthers(session.user)) return false;
     this.api.user = session.user;
     this.state.session = session;
@@ -158,9 +158,11 @@ class Page {
   /** Whether this tab has another user's drafts and messages; then they go, and the page starts again. */
   #isOthers(user) {
     const before = tab.get("user");
-    if (before !== null && before !== user) forgetTab();
-    tab.set("user", user);
-    if (before === null || before === user) return false;
+    if (before === null || before === user) {
+      tab.set("user", user);
+      return false;
+    }
+    tab.forget();
     location.replace("/");
     return true;
   }
