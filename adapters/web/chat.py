@@ -180,7 +180,7 @@ class ChatService:
         """Refresh the page after a program changed one of its conversations."""
         workspace = record.conversation.key.workspace
         if is_on_page(record.conversation.key):
-            self.hub.push(workspace, "refresh", dict)
+            self.hub.refresh(workspace)
             self.tell_others(workspace, record.conversation.id)
 
     def push_message(

@@ -72,6 +72,7 @@ class Page {
       onLink: (words) => this.#link(words),
       onBack: () => this.sender.outbox.hurry(),
       onRefresh: () => this.#readSession(),
+      onThread: ({ entry }) => entry && this.sidebar.take(entry), // its row may not be among those that are read again
       onRefreshed: () => {
         this.context.changed();
         this.notify.refreshed(this.state);
@@ -118,7 +119,7 @@ class Page {
   }
 
   #listen() {
-    $(".older").addEventListener("click", () => this.#older());
+    $(".older").addEventListener("click", () => this.sync.loadOlder(() => this.channel.feed.keepPlace(() => this.draw())));
     addEventListener("online", () => {
       this.sync.hurry();
       this.sender.outbox.hurry();
@@ -192,7 +193,7 @@ class Page {
     else if (name === "gone") this.#gone(data.id, id);
     else if (name === "channel") this.channels.seen(data.name);
     else if (name === "notice") this.takeNotice(data);
-    else if (name === "branch") branchChanged(this, data);
+    else if (name === "branch") branchChanged(this, data, id);
   }
 
   #changed(thread, id) {
@@ -231,10 +232,6 @@ class Page {
     this.state.takeNotice({ thread: this.state.openId, text, client_id: uuid() });
     this.say(text);
     this.draw();
-  }
-
-  async #older() {
-    if (await this.sync.loadOlder()) this.channel.feed.keepPlace(() => this.draw());
   }
 
   // ── drawing ─────────────────────────────────────────────────────────────────────────────────
