@@ -11,7 +11,6 @@ import contextlib
 import math
 import uuid
 from collections.abc import AsyncIterator, Callable
-from itertools import count
 
 from fastapi import HTTPException
 
@@ -70,8 +69,7 @@ class ChatService:
         self.html_pool, self.currency = html_pool, currency
         self.inbox: Inbox | None = None
         self._answers: dict[str, asyncio.Future[CommandReply]] = {}
-        # Positions are unique, even across restarts.
-        self._positions = count(int(clock.time() * 1_000_000))
+        self._position = 0
 
     def require_inbox(self) -> Inbox:
         """The inbox. Raises HTTPException 503 while the adapter is not running."""
@@ -110,7 +108,7 @@ class ChatService:
             key=key,
             channel=key.channel,
             message_id=message_id,
-            position=next(self._positions),
+            position=self._next_position(),
             author=Author(id=user, name=user),
             text=text,
             address=address,
@@ -119,6 +117,12 @@ class ChatService:
             attachments=attachments,
             revises=revises,
         )
+
+    def _next_position(self) -> int:
+        """The time in microseconds, because other processes get questions of the same conversation;
+        unique in this one."""
+        self._position = max(self._position + 1, int(self.clock.time() * 1_000_000))
+        return self._position
 
     async def revise(
         self,
