@@ -177,7 +177,8 @@ async def test_reading_a_channel_clears_its_marks_on_every_device(
             monkeypatch.setattr(chat, "tell_others", lambda *whom: told.append(whom))
             for _once in range(2):
                 await alice.post(path, {"until": line.data["active_at"]})
-            assert (await next_event(other, "channel")).data == {"name": "ops"}
+            seen = {"name": "ops", "until": line.data["active_at"]}
+            assert (await next_event(other, "channel")).data == seen
     assert told == [("alice", 0)], "tabs at other processes hear of what is new"
     assert "ops" not in await news(alice)
     await alice.post(path, {"until": found["active_at"]})  # an older mark changes nothing

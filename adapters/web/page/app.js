@@ -191,14 +191,14 @@ class Page {
     else if (name === "thread") this.#changed(data, id);
     else if (name === "entry") this.sidebar.take(data);
     else if (name === "gone") this.#gone(data.id, id);
-    else if (name === "channel") this.channels.seen(data.name);
+    else if (name === "channel") this.channels.seen(data.name, data.until);
     else if (name === "notice") this.takeNotice(data);
     else if (name === "branch") branchChanged(this, data, id);
   }
 
   #changed(thread, id) {
     this.state.takeSummary(thread, id);
-    this.channels.heard(thread.channel ?? null);
+    this.channels.heard(thread.channel ?? null, thread.active_at);
     if (thread.entry) this.sidebar.take(thread.entry); // one of a shared channel has none
     this.notify.sawThread(thread);
   }
