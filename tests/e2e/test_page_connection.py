@@ -200,6 +200,29 @@ async def test_unsent_message_survives_a_reload(visit: Visit, house: House) -> N
     assert len(await house.model.streams(match="keep this for me")) == 1
 
 
+async def test_duplicated_tab_sends_nothing_twice(visit: Visit, house: House) -> None:
+    """Browsers copy a tab's storage into its duplicate, with the messages that are not sent yet."""
+    visitor = await visit(house)
+    tab = await visitor.tab()
+    await visitor.context.route("**/app/messages", lambda route: route.abort("connectionrefused"))
+    await tab.channel_box.fill("@threadline from one of two tabs")
+    await tab.channel_box.press("Enter")
+    await expect(tab.roots).to_contain_text("Not sent yet")
+    stored = await tab.page.evaluate("JSON.stringify({ ...sessionStorage })")
+    twin = await visitor.tab()
+    await twin.page.evaluate(
+        "(stored) => Object.assign(sessionStorage, JSON.parse(stored))", stored
+    )
+    await twin.page.reload()
+    await expect(twin.roots).to_contain_text("Not sent yet")
+    await visitor.context.unroute("**/app/messages")
+    for each in (tab, twin):
+        await each.wait_reply("from one of two tabs")
+        await expect(each.questions).to_have_count(1)
+        await expect(each.roots).to_have_count(1)
+    assert len(await house.model.streams(match="from one of two tabs")) == 1
+
+
 async def test_hidden_tab_holds_no_connection_and_catches_up(visit: Visit, house: House) -> None:
     """Browsers open six connections per server, yet seven tabs of the page must all work."""
     visitor = await visit(house)
@@ -224,6 +247,22 @@ async def test_hidden_tab_holds_no_connection_and_catches_up(visit: Visit, house
     # The stream resumes after the last event received; nothing is loaded again.
     assert [urlsplit(request.url).path for request in asked] == ["/app/events"]
     assert await asked[0].header_value("last-event-id")
+
+
+async def test_what_does_not_fit_into_storage_leaves_no_earlier_value(
+    visit: Visit, house: House
+) -> None:
+    """The tab remembers it until it closes; a reload must not bring back what is out of date."""
+    tab = await (await visit(house)).tab()
+    kept = await tab.page.evaluate(
+        """async () => {
+          const { tab } = await import("/static/dom.js");
+          tab.set("kept", "earlier");
+          tab.set("kept", "x".repeat(20_000_000));
+          return [tab.get("kept").length, sessionStorage.getItem("threadline.kept")];
+        }"""
+    )
+    assert kept == [20_000_000, None]
 
 
 async def test_page_works_where_the_browser_forbids_storage(visit: Visit, own_house: House) -> None:

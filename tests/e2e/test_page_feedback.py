@@ -86,8 +86,8 @@ async def test_votes_arrive_in_the_order_in_which_they_were_given(
     """On two connections, the first one could arrive last; and its failure changes no later one."""
     visitor = await visit(house)
     tab = await visitor.tab()
-    await tab.mention("rate this twice")
-    await tab.wait_reply("rate this twice")
+    await tab.mention("judge me twice")
+    await tab.wait_reply("judge me twice")
     lost, given = asyncio.Event(), list[str]()
 
     async def lose_the_first(route: Route) -> None:
