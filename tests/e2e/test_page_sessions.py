@@ -1,4 +1,4 @@
-"""What is left in a tab when its user's session ends, and what the next user of the tab gets."""
+"""A tab whose user's session ends keeps nothing for the next user of the tab."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ async def test_the_page_shows_what_the_server_has_once_everything_has_arrived(
     [
         ("sync.js", "if (this.#reading) return this.#held.push([name, data, id]);", ""),
         ("state.js", "this.#threads.clear();", ""),
-        ("threadlist.js", "if (this.#isReading) this.#meanwhile.set(entry.id, entry);", ""),
+        ("threadlist.js", "if (reading !== this.#reading) return;", ""),
     ],
 )
 async def test_the_model_finds_a_fault(
