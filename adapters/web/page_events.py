@@ -79,7 +79,7 @@ class PageEvents:
         """
         async with self._in_order(key.thread):
             asked = await self._library.find_message(source)
-            if asked is not None:
+            if asked is not None and asked.is_shown:
                 self._chat.push_message(key.workspace, key.thread, asked, client_id)
             return asked
 

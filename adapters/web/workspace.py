@@ -210,15 +210,16 @@ class Workspace:
     ) -> dict[str, Any]:
         """Push a message's effects to every tab, and return them for the sending one."""
         key, asked = incoming.key, None
-        if receipt is Receipt.QUESTION:
+        if receipt in (Receipt.QUESTION, Receipt.KNOWN):  # it may have been stored, and not told
             asked = await self._events.push_question(key, incoming.source, incoming.message_id)
-        elif receipt is Receipt.KNOWN:
-            asked = await self._library.find_message(incoming.source)
         thread = await self._events.push_thread(key)
         if answer is not None and answer.text:
             self._events.push_notice(user, thread, answer.whole, incoming.message_id)
         if receipt is Receipt.COMMAND and thread is not None:
             self._branches.changed(thread.record, since=None)
+        elif receipt is Receipt.COMMAND:  # it may have erased everything that the user's tabs show
+            self._hub.refresh(user)
+            self._chat.tell_others(user, 0)
         message = None
         if asked is not None:
             message = await self._html_pool.run(page_message, asked, self._highlight)
