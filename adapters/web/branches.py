@@ -81,12 +81,12 @@ class BranchRoutes:
         asked = await self._chat.revise(record, user, known, edited.text, str(edited.client_id))
         if known.is_shown:  # else this is a second delivery
             self.changed(record, since=known.index)
+        key = record.conversation.key
+        await self._events.push_question(key, asked.source, str(edited.client_id))
+        await self._events.push_thread(key)
         message = await self._chat.html_pool.run(
             page_message, asked, self._chat.html_pool.highlight
         )
-        key = record.conversation.key
-        self._chat.push_message(key.workspace, record.uid, message, str(edited.client_id))
-        self._events.push_thread(await self._chat.places.thread(key))
         return {"message": message}
 
     async def again(self, user: User, thread: uuid.UUID, wanted: AnotherAnswer) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class BranchRoutes:
         await self._run(_command(record, user, commands.SHOW, wanted.version))
         self.changed(record, since=None)
         # Its title and its newest text may be others now, also in tabs that show another thread.
-        self._events.push_thread(await self._chat.places.thread(record.conversation.key))
+        await self._events.push_thread(record.conversation.key)
         return {}
 
     async def _run(self, command: Command) -> None:

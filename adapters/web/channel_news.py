@@ -41,8 +41,9 @@ class ChannelNews:
         """Mark a channel as read, also in the user's other tabs and devices."""
         place = scope_of(self._places.key(user, channel))
         if await self._library.mark_channel_read(user, place, mark.until):
-            feed = self._chat.hub.feed(user)
-            feed.push("channel", lambda: {"name": channel}, key=f"read-{channel}")
+            # With the time, because there may be a newer message that was not seen.
+            seen = {"name": channel, "until": mark.until}
+            self._chat.hub.feed(user).push("channel", lambda: seen)
             # Their tabs at other processes read the marks again. No conversation has changed.
             self._chat.tell_others(user, 0)
         return {}

@@ -10,9 +10,7 @@ import asyncio
 import contextlib
 import math
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
-from itertools import count
-from typing import Any
+from collections.abc import AsyncIterator, Callable
 
 from fastapi import HTTPException
 
@@ -20,6 +18,7 @@ from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub
 from adapters.web.page_serializers import page_message
 from adapters.web.places import API_CHANNEL, PLATFORM, Places, is_on_page
+from adapters.web.size_limit import message_size
 from bot.domain import access_texts, http_texts
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey, Effort
@@ -70,8 +69,7 @@ class ChatService:
         self.html_pool, self.currency = html_pool, currency
         self.inbox: Inbox | None = None
         self._answers: dict[str, asyncio.Future[CommandReply]] = {}
-        # Positions are unique, even across restarts.
-        self._positions = count(int(clock.time() * 1_000_000))
+        self._position = 0
 
     def require_inbox(self) -> Inbox:
         """The inbox. Raises HTTPException 503 while the adapter is not running."""
@@ -110,7 +108,7 @@ class ChatService:
             key=key,
             channel=key.channel,
             message_id=message_id,
-            position=next(self._positions),
+            position=self._next_position(),
             author=Author(id=user, name=user),
             text=text,
             address=address,
@@ -119,6 +117,12 @@ class ChatService:
             attachments=attachments,
             revises=revises,
         )
+
+    def _next_position(self) -> int:
+        """The time in microseconds, because other processes get questions of the same conversation;
+        unique in this one."""
+        self._position = max(self._position + 1, int(self.clock.time() * 1_000_000))
+        return self._position
 
     async def revise(
         self,
@@ -159,8 +163,7 @@ class ChatService:
         )
         asked = await self._receive(record, user, incoming)
         if is_on_page(record.conversation.key):
-            message = await self.html_pool.run(page_message, asked, self.html_pool.highlight)
-            self.push_message(record.conversation.key.workspace, record.uid, message, None)
+            self.push_message(record.conversation.key.workspace, record.uid, asked, None)
         return asked.turn or 0
 
     async def _receive(
@@ -181,20 +184,26 @@ class ChatService:
         """Refresh the page after a program changed one of its conversations."""
         workspace = record.conversation.key.workspace
         if is_on_page(record.conversation.key):
-            self.hub.push(workspace, "refresh", dict)
+            self.hub.refresh(workspace)
             self.tell_others(workspace, record.conversation.id)
 
     def push_message(
-        self, workspace: str, thread: str, message: Mapping[str, Any], client_id: str | None
+        self, workspace: str, thread: str, message: MessageRecord, client_id: str | None
     ) -> None:
         """Push a message from the page or a program to the page's threads.
 
-        `client_id` tells the sending tab which of its messages arrived, even if the event
-        overtakes the response.
+        `client_id`: see `PageEvents.push_question`.
         """
-        shape = {"thread": thread, **message, "client_id": client_id}
-        size = len(message["text"]) + len(message["html"])
-        self.hub.push(workspace, "message", lambda: shape, size=size)
+        self.hub.push(
+            workspace,
+            "message",
+            lambda: {
+                "thread": thread,
+                **page_message(message, self.html_pool.highlight),
+                "client_id": client_id,
+            },
+            size=message_size(message),
+        )
 
     async def complete(self, record: ConversationRecord, user: str, text: str) -> ReplyRecord:
         """Ask a question and wait for the answer."""

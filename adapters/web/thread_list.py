@@ -18,10 +18,10 @@ from adapters.web.chat import ChatService
 from adapters.web.openapi import field_error
 from adapters.web.page_events import PageEvents
 from adapters.web.page_serializers import page_entry, page_position
-from adapters.web.places import CHANNEL, user_scope
+from adapters.web.places import CHANNEL, PLATFORM, user_scope
 from adapters.web.schemas.fields import Name
 from bot.domain import http_texts
-from bot.domain.conversations import Author
+from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Command
 from bot.domain.records import (
@@ -29,7 +29,6 @@ from bot.domain.records import (
     ConversationRecord,
     EntryPosition,
     RecordScope,
-    ThreadRecord,
 )
 from bot.inbox import commands
 from bot.privacy.deletions import UNDO_SECONDS
@@ -104,22 +103,19 @@ class ThreadListRoutes:
             pinned=UNCHANGED if change.pinned is None else change.pinned,
             archived=UNCHANGED if change.archived is None else change.archived,
         )
-        changed = None if found is None else await self._find(user, thread)
+        push = self._events.push_entry if change.name is None else self._events.push_thread
+        changed = None if found is None else await push(found.conversation.key)
         if changed is None:
             raise HTTPException(404, http_texts.NO_SUCH_THREAD)
-        if change.name is None:
-            self._events.push_entry(user, changed.entry)
-        else:
-            self._events.push_thread(changed)
         self._tell_others(user, changed.record)
         return page_entry(changed.entry)
 
     async def mark_read(self, user: User, thread: uuid.UUID, mark: ReadMark) -> dict[str, Any]:
         """Mark a thread's answers as read, also in the user's other tabs and devices."""
-        news = await self._library.mark_read(str(thread), _scope(user), mark.until)
-        if news and (found := await self._find(user, thread)) is not None:
-            self._events.push_entry(user, found.entry)
-            self._tell_others(user, found.record)
+        if await self._library.mark_read(str(thread), _scope(user), mark.until):
+            found = await self._events.push_entry(_key(user, thread))
+            if found is not None:
+                self._tell_others(user, found.record)
         return {}
 
     async def delete(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
@@ -127,7 +123,7 @@ class ThreadListRoutes:
         record = await self._library.find(str(thread), _scope(user))
         if record is None or not await self._library.hide(record.uid, _scope(user)):
             raise HTTPException(404, http_texts.NO_SUCH_THREAD)
-        self._events.push_gone(user, record.uid)
+        await self._events.push_gone(record.conversation.key)
         self._tell_others(user, record)
         await self._stop(user, record)
         return {"undo_seconds": UNDO_SECONDS}
@@ -147,19 +143,16 @@ class ThreadListRoutes:
         """
         newest = self._hub.newest(user)
         await self._library.unhide(str(thread), _scope(user))
-        found = await self._find(user, thread)  # also if a lost response made the tab ask again
+        # Also if a lost response made the tab ask again.
+        found = await self._events.push_thread(_key(user, thread))
         if found is None:
             raise HTTPException(404, http_texts.TOO_LATE_TO_UNDO)
-        self._events.push_thread(found)
         self._tell_others(user, found.record)
         return {"entry": page_entry(found.entry), "event": newest}
 
     def _tell_others(self, user: str, record: ConversationRecord) -> None:
         """Make tabs at other processes read the list again."""
         self._chat.tell_others(user, record.conversation.id)
-
-    async def _find(self, user: str, thread: uuid.UUID) -> ThreadRecord | None:
-        return await self._library.thread(str(thread), _scope(user))
 
     async def _stop(self, user: str, record: ConversationRecord) -> None:
         """Stop the running answer. The deletion is already stored, so nothing here may make it
@@ -179,6 +172,10 @@ class ThreadListRoutes:
 # ── places ────────────────────────────────────────────────────────────────────────────────────
 def _scope(user: str) -> RecordScope:
     return user_scope(user, CHANNEL)
+
+
+def _key(user: str, thread: uuid.UUID) -> ConversationKey:
+    return ConversationKey(PLATFORM, user, CHANNEL, str(thread))
 
 
 def _position(cursor: str) -> EntryPosition:

@@ -209,22 +209,20 @@ class Workspace:
         self, user: str, incoming: Incoming, receipt: Receipt, answer: CommandReply | None
     ) -> dict[str, Any]:
         """Push a message's effects to every tab, and return them for the sending one."""
-        asked = None
-        if receipt is Receipt.QUESTION or receipt is Receipt.KNOWN:
-            asked = await self._library.find_message(incoming.source)
-        message = None
-        if asked is not None:
-            message = await self._html_pool.run(page_message, asked, self._highlight)
-        # Read last: an answer that ends while something else is awaited pushes a newer state.
-        thread = await self._places.thread(incoming.key)
-        if receipt is Receipt.QUESTION and message is not None:
-            key = incoming.key
-            self._chat.push_message(key.workspace, key.thread, message, incoming.message_id)
+        key, asked = incoming.key, None
+        if receipt in (Receipt.QUESTION, Receipt.KNOWN):  # it may have been stored, and not told
+            asked = await self._events.push_question(key, incoming.source, incoming.message_id)
+        thread = await self._events.push_thread(key)
         if answer is not None and answer.text:
             self._events.push_notice(user, thread, answer.whole, incoming.message_id)
         if receipt is Receipt.COMMAND and thread is not None:
             self._branches.changed(thread.record, since=None)
-        self._events.push_thread(thread)
+        elif receipt is Receipt.COMMAND:  # it may have erased everything that the user's tabs show
+            self._hub.refresh(user)
+            self._chat.tell_others(user, 0)
+        message = None
+        if asked is not None:
+            message = await self._html_pool.run(page_message, asked, self._highlight)
         return {
             "thread": thread.record.uid if thread else None,
             "message": message,
@@ -243,14 +241,13 @@ class Workspace:
                 author=Author(id=user, name=user),
             )
         )
-        found = await self._places.thread(key)
+        found = await self._events.push_thread(key)
         client_id = str(command.client_id) if command.client_id else None
         # The reply itself shows the effect of a stop.
         if answer.text and (answer.refused or command.name != commands.STOP):
             self._events.push_notice(user, found, answer.whole, client_id)
-        if command.name == commands.RETRY and found is not None:
+        if command.name != commands.STOP and not answer.refused and found is not None:
             self._branches.changed(found.record, since=None)
-        self._events.push_thread(found)
         return {"answer": answer.whole, "refused": answer.refused}
 
     async def _place_of(self, user: str, command: NewCommand) -> ConversationKey:

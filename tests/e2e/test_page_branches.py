@@ -197,3 +197,31 @@ async def test_versions_are_made_and_switched_and_all_tabs_agree(
     await tab.page.keyboard.press("Escape")
     assert not await tab.page.evaluate("document.documentElement.scrollWidth > innerWidth")
     assert visitor.trouble.found == []
+
+
+async def test_another_text_is_another_edit_even_after_a_lost_response(
+    visit: Visit, house: House
+) -> None:
+    """The server would take it for a repetition, and keep the first text."""
+    tab = await (await visit(house)).tab()
+    await tab.mention("a question")
+    await tab.wait_reply("a question")
+    sent: list[dict[str, str]] = []
+
+    async def lose(route: Route) -> None:
+        sent.append(route.request.post_data_json)
+        await route.abort()
+
+    await tab.page.route("**/edits", lose)
+    await tab.questions.first.hover()
+    await tab.questions.first.get_by_role("button", name="Edit").click()
+    form = tab.questions.first.locator("form.edit")
+    problem, box = form.get_by_role("alert"), form.get_by_label("Your question")
+    for text in ("another", None, "a third"):
+        if text is not None:
+            await box.fill(text)
+        await form.get_by_role("button", name="Run again").click()
+        await expect(problem).to_be_visible()
+        await expect(box).to_be_editable()
+    first, again, third = (each["client_id"] for each in sent)
+    assert first == again != third

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -64,6 +65,19 @@ async def test_two_people_talk_in_a_shared_channel(browser: Browser, tmp_path: P
             await box.press("Enter")
             await expect(one.replies.last).to_contain_text("It is full.")
             marked = two.page.get_by_role("button", name="ops, new messages")
+            await expect(marked).to_be_visible()
+            # Another device of his has seen only what came before.
+            origin = {"Origin": url}
+            listed = await bob.context.request.get(f"{url}/app/threads?channel=ops")
+            newest = max(each["active_at"] for each in (await listed.json())["threads"])
+            seen = {"until": newest - 0.000_5}
+            await bob.context.request.post(
+                f"{url}/app/channels/ops/read", data=seen, headers=origin
+            )
+            message = {"text": "@threadline hi", "channel": "general", "client_id": str(uuid4())}
+            await alice.context.request.post(f"{url}/app/messages", data=message, headers=origin)
+            later = two.page.get_by_role("button", name="general, new messages")
+            await expect(later).to_be_visible()
             await expect(marked).to_be_visible()
             await two.page.reload()
             await expect(marked).to_be_visible()

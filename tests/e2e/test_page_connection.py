@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -15,6 +16,14 @@ pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]
 
 STORY = "A river of words went on and on. " * 10
+NO_STORAGE = """
+const refuse = () => { throw new DOMException("The operation is insecure.", "SecurityError"); };
+for (const name of ["sessionStorage", "localStorage"]) {
+  Object.defineProperty(window, name, { get: refuse });
+}
+window.BroadcastChannel = class { constructor() { refuse(); } };
+for (const name of ["request", "query"]) LockManager.prototype[name] = async () => refuse();
+"""
 
 
 async def test_reload_in_mid_reply_catches_up(visit: Visit, house: House) -> None:
@@ -148,27 +157,32 @@ async def test_message_written_offline_is_sent_once_when_the_network_is_back(
     assert len(await house.model.streams(match="inside the tunnel")) == 1
 
 
-async def test_lost_response_duplicates_nothing(visit: Visit, house: House) -> None:
-    """The response is lost after the server stored the message, so the page sends the same message
-    again."""
+@pytest.mark.parametrize("begun", [False, True])
+async def test_lost_response_duplicates_nothing(visit: Visit, house: House, begun: bool) -> None:
+    """The response is lost after the server stored the message, or breaks off when it has `begun`,
+    so the page sends the same message again."""
     tab = await (await visit(house)).tab()
     sent: list[str] = []
 
     async def lose_the_first(route: Route) -> None:
         sent.append(str(route.request.post_data))
-        if len(sent) == 1:
-            await route.fetch()
-            await route.abort("connectionreset")
+        response = await route.fetch()
+        if len(sent) > 1:
+            await route.fulfill(response=response)
+        elif begun:
+            await route.fulfill(response=response, body=(await response.text())[:20])
         else:
-            await route.continue_()
+            await route.abort("connectionreset")
 
     await tab.page.route("**/app/messages", lose_the_first)
-    await tab.mention("only once please")
-    await tab.wait_reply("only once please")
+    words = f"only once please, {begun}"
+    await tab.mention(words)
+    await tab.wait_reply(words)
     assert len(sent) == 2 and sent[0] == sent[1]
+    await expect(tab.channel.get_by_role("alert")).to_be_hidden()
     await expect(tab.roots).to_have_count(1)
     await expect(tab.questions).to_have_count(1)
-    assert len(await house.model.streams(match="only once please")) == 1
+    assert len(await house.model.streams(match=words)) == 1
 
 
 async def test_unsent_message_survives_a_reload(visit: Visit, house: House) -> None:
@@ -184,6 +198,29 @@ async def test_unsent_message_survives_a_reload(visit: Visit, house: House) -> N
     await tab.page.unroute("**/app/messages")
     await tab.wait_reply("keep this for me")
     assert len(await house.model.streams(match="keep this for me")) == 1
+
+
+async def test_duplicated_tab_sends_nothing_twice(visit: Visit, house: House) -> None:
+    """Browsers copy a tab's storage into its duplicate, with the messages that are not sent yet."""
+    visitor = await visit(house)
+    tab = await visitor.tab()
+    await visitor.context.route("**/app/messages", lambda route: route.abort("connectionrefused"))
+    await tab.channel_box.fill("@threadline from one of two tabs")
+    await tab.channel_box.press("Enter")
+    await expect(tab.roots).to_contain_text("Not sent yet")
+    stored = await tab.page.evaluate("JSON.stringify({ ...sessionStorage })")
+    twin = await visitor.tab()
+    await twin.page.evaluate(
+        "(stored) => Object.assign(sessionStorage, JSON.parse(stored))", stored
+    )
+    await twin.page.reload()
+    await expect(twin.roots).to_contain_text("Not sent yet")
+    await visitor.context.unroute("**/app/messages")
+    for each in (tab, twin):
+        await each.wait_reply("from one of two tabs")
+        await expect(each.questions).to_have_count(1)
+        await expect(each.roots).to_have_count(1)
+    assert len(await house.model.streams(match="from one of two tabs")) == 1
 
 
 async def test_hidden_tab_holds_no_connection_and_catches_up(visit: Visit, house: House) -> None:
@@ -210,3 +247,58 @@ async def test_hidden_tab_holds_no_connection_and_catches_up(visit: Visit, house
     # The stream resumes after the last event received; nothing is loaded again.
     assert [urlsplit(request.url).path for request in asked] == ["/app/events"]
     assert await asked[0].header_value("last-event-id")
+
+
+async def test_what_does_not_fit_into_storage_leaves_no_earlier_value(
+    visit: Visit, house: House
+) -> None:
+    """The tab remembers it until it closes; a reload must not bring back what is out of date."""
+    tab = await (await visit(house)).tab()
+    kept = await tab.page.evaluate(
+        """async () => {
+          const { tab } = await import("/static/dom.js");
+          tab.set("kept", "earlier");
+          tab.set("kept", "x".repeat(20_000_000));
+          return [tab.get("kept").length, sessionStorage.getItem("threadline.kept")];
+        }"""
+    )
+    assert kept == [20_000_000, None]
+
+
+async def test_page_works_where_the_browser_forbids_storage(visit: Visit, own_house: House) -> None:
+    """Firefox forbids all of this together with cookies, which the page of a single user does not
+    need."""
+    async with own_house.bot:
+        visitor = await visit(own_house)
+        await visitor.run_first(NO_STORAGE)
+        tab = await visitor.tab()
+        await tab.mention("without a trace")
+        await tab.wait_reply("without a trace")
+
+
+async def test_a_stop_that_arrives_late_does_not_stop_the_next_answer(
+    visit: Visit, house: House
+) -> None:
+    await house.model.say(STORY, match="stop this one", wait_at=20)
+    await house.model.say(STORY, match="and not this", wait_at=20)
+    tab = await (await visit(house)).tab()
+    arrives, answered = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await arrives.wait()
+        await route.fulfill(response=await route.fetch())
+        answered.set()
+
+    await tab.page.route("**/app/commands", hold)
+    await tab.mention("stop this one")
+    await expect(tab.replies.locator(".text")).to_contain_text("A river of words")
+    await tab.say("and not this")
+    await expect(tab.questions).to_have_count(2)
+    await tab.stop.click()
+    await house.model.release("stop this one")
+    await expect(tab.replies).to_have_count(2)
+    await expect(tab.replies.last.locator(".text")).to_contain_text("A river of words")
+    arrives.set()
+    await answered.wait()
+    await house.model.release("and not this")
+    await tab.wait_reply(STORY.strip(), 1)

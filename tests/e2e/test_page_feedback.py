@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from typing import Any
 
 import pytest
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, Route, expect
 
 from tests.support.browser import House, Tab, Visitor, needs_browser, until
 
@@ -77,3 +78,34 @@ async def test_a_reply_is_rated_by_mouse_and_by_keyboard(visit: Visit, house: Ho
     await expect(tab.replies.last).to_contain_text("2 / 2")
     await expect(up).to_have_attribute("aria-pressed", "false")
     await have(house, visitor, [("up", "")])  # of the earlier version, which is kept
+
+
+async def test_votes_arrive_in_the_order_in_which_they_were_given(
+    visit: Visit, house: House
+) -> None:
+    """On two connections, the first one could arrive last; and its failure changes no later one."""
+    visitor = await visit(house)
+    tab = await visitor.tab()
+    await tab.mention("judge me twice")
+    await tab.wait_reply("judge me twice")
+    lost, given = asyncio.Event(), list[str]()
+
+    async def lose_the_first(route: Route) -> None:
+        given.append(str(route.request.post_data_json["vote"]))
+        if len(given) == 1:
+            await lost.wait()
+            await route.abort()
+        else:
+            await route.continue_()
+
+    await tab.page.route("**/feedback/*", lose_the_first)
+    up, down = thumbs(tab)
+    await up.click()
+    await down.click()
+    await expect(down).to_have_attribute("aria-pressed", "true")
+    assert given == ["up"]
+    lost.set()
+    await have(house, visitor, [("down", "")])
+    await expect(tab.thread.get_by_role("alert")).to_be_visible()
+    await expect(down).to_have_attribute("aria-pressed", "true")
+    await expect(up).to_have_attribute("aria-pressed", "false")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, Route, expect
 
 from tests.support.axe import violations
 from tests.support.browser import PHONE, House, Tab, Visitor, needs_browser, until
@@ -251,3 +251,26 @@ def _fill(folder: Path, count: int) -> None:
                 " 'local', 'local', ?)",
                 (row["id"], turn["id"], f"thread {n}, of many", at),
             )
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+async def test_a_change_whose_response_is_lost_is_shown_as_it_is_stored(
+    visit: Visit, house: House, is_stored: bool
+) -> None:
+    visitor = await visit(house)
+    tab, other = await visitor.tab(), await visitor.tab()
+    here, there = Sidebar(tab), Sidebar(other)
+    await tab.mention("keep an eye on this")
+    await tab.wait_reply("keep an eye on this")
+    await expect(there.row("keep an eye on this")).to_be_visible()
+
+    async def lose(route: Route) -> None:
+        if is_stored:
+            await route.fetch()
+            await expect(there.groups).to_have_text(["Pinned"])
+        await route.abort()
+
+    await tab.page.route("**/app/threads/*", lose, times=1)
+    await here.choose("keep an eye on this", "Pin")
+    await expect(tab.thread.get_by_role("alert")).to_be_visible()
+    await expect(here.groups).to_have_text(["Pinned" if is_stored else "Today"])

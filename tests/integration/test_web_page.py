@@ -129,6 +129,19 @@ async def test_resending_a_message_changes_nothing(page: Person, model: ModelSim
     assert len(await model.streams(match="once?")) == 1
 
 
+async def test_a_question_that_is_sent_again_is_told_again(page: Person, model: ModelSim) -> None:
+    """The first request may have stored it, and failed before it told the tabs."""
+    await model.say("Once.")
+    message = {"text": "@threadline told twice", "client_id": str(uuid.uuid4())}
+    sent = await page.post("/app/messages", message)
+    await wait_replies(page, sent["thread"])
+    async with tab(page) as events:
+        await next_event(events, "ready")
+        await page.post("/app/messages", message)
+        told = await next_event(events, "message", client_id=message["client_id"])
+    assert (told.data["id"], told.data["thread"]) == (sent["message"]["id"], sent["thread"])
+
+
 async def test_threads_are_listed_in_pages_newest_last(tmp_path: Path) -> None:
     async with serving(tmp_path) as alone, alone.person() as page:
         made = [(await page.say(f"@threadline number {n}"))["thread"] for n in range(5)]

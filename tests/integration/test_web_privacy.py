@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.sims.model.client import ModelSim
 from tests.support.privacy_kit import traces
-from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, serving, until
+from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, next_event, serving, until
 
 CONFIG = 'redact = ["email", "card"]\n'
 KEY = "ghp_" + "a1B2c3D4e5" * 4
@@ -110,7 +110,11 @@ async def test_the_page_forgets_whoever_writes_it_and_confirms(tmp_path: Path) -
         await say(alice, "alicemark2: hello")
         await alice.say("@threadline /forget me")
         assert traces(path, [b"alicemark"])
-        await alice.say("@threadline /forget me yes")
+        async with alice.stream("GET", "/app/events") as tab:
+            await next_event(tab, "ready")
+            await alice.say("@threadline /forget me yes")
+            await next_event(tab, "refresh")  # what is erased must not stay on the screen
+        assert (await alice.get("/app/threads"))["threads"] == []
 
         async def is_gone() -> bool:
             return traces(path, [b"alicemark", b"alice"]) == {}

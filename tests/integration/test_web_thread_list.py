@@ -130,6 +130,8 @@ async def test_tabs_at_other_processes_hear_of_every_change(
         ("DELETE", path, None),
         ("POST", f"{path}/restore", {}),
         ("PATCH", f"/conversation/{thread}", {"name": "by a program"}),
+        ("POST", "/app/commands", {"thread": thread, "name": "reset"}),
+        ("POST", "/app/commands", {"thread": thread, "name": "undo"}),
     ):
         told.clear()
         assert (await alice.ask(method, where, body))[0] == 200

@@ -15,6 +15,9 @@ from adapters.web.hub import Hub
 from adapters.web.live_follower import LiveFollower
 from bot.common.local_cluster import LocalCluster
 from bot.domain.cluster import Signal, SignalKind
+from bot.domain.conversations import Conversation, ConversationKey
+from bot.domain.inbox import Address
+from bot.domain.records import ConversationRecord
 from tests.support.clock import ManualClock
 
 
@@ -81,3 +84,21 @@ async def test_a_users_pages_read_again_and_others_do_not() -> None:
     hub.refresh("ann")
     hub.refresh("cid")
     assert (ann.number, ben.number) == (1, 0)
+
+
+async def test_questions_that_arrive_at_two_processes_keep_their_order() -> None:
+    """A turn binds its waiting questions by position, also if the older process gets the later
+    one. Positions are unique even within one moment."""
+    clock = ManualClock()
+    parts: dict[str, Any] = {"library": Library(), "html_pool": None, "clock": clock}
+    older = ChatService(**parts, hub=Hub())
+    clock.jump(3_600.0)
+    newer = ChatService(**parts, hub=Hub())
+    key = ConversationKey("web", "ann", "general", "t")
+    record = ConversationRecord("t", Conversation(1, key, "", None, 1, 0.0, 0.0))
+    positions = []
+    for service in (newer, older, newer, newer):
+        positions.append(service.incoming(record, "ann", "?", "m", Address.DIRECT).position)
+        if service is not newer or len(positions) == 1:
+            clock.jump(1.0)
+    assert positions == sorted(set(positions))

@@ -1,5 +1,7 @@
 // The page's client of the server: JSON requests, and an event stream that reconnects.
-const LIMIT_MS = 20_000; // a slower request is retried
+import { Watch } from "./watch.js";
+
+const LIMIT_MS = 20_000; // a request without a sign of life for this long is retried
 const SILENCE_MS = 40_000; // the server sends something every 15 s; two misses mean it is gone
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 5_000;
@@ -40,30 +42,32 @@ export class Api {
   // one still sends: it is not theirs.
   /** @type {string | null} */
   user = null;
+  /** @type {Promise<unknown>} */
+  #changed = Promise.resolve(); // once the last change has been answered
 
   headers(more = {}) {
     return this.user === null ? more : { ...more, "Threadline-User": encodeURIComponent(this.user) };
   }
 
-  /** The JSON of a response, which must arrive within `limit` milliseconds, or until `signal` says. */
-  get(path, limit = LIMIT_MS, signal = AbortSignal.timeout(limit)) {
-    return this.#ask(path, { headers: this.headers(), signal });
+  /** The JSON of a response that gives a sign of life every `limit` milliseconds, unless `signal` ends it. */
+  get(path, limit = LIMIT_MS, signal = /** @type {AbortSignal | undefined} */ (undefined)) {
+    return this.#ask(path, { headers: this.headers(), signal }, { limit });
   }
 
   /** Exchange `token` for a cookie. The token is not kept. */
   async signIn(token) {
     if (!/^[!-~]+$/.test(token)) throw new ApiError(401, "A token has no such characters.");
     const headers = { Authorization: `Bearer ${token}` };
-    return this.#ask("/app/session", { method: "POST", headers }, undefined, () => {});
+    return this.#ask("/app/session", { method: "POST", headers }, { onLocked: () => {} });
   }
 
   signOut() {
-    return this.#ask("/app/session", { method: "DELETE" }, undefined, () => {});
+    return this.#ask("/app/session", { method: "DELETE" }, { onLocked: () => {} });
   }
 
   /** The browser's session, for whichever user it is. */
-  whoAmI() {
-    return this.#ask("/app/session", {}, undefined, () => {});
+  whoAmI(onLocked = this.onLocked) {
+    return this.#ask("/app/session", {}, { onLocked });
   }
 
   /** Like `get`, with a JSON body. */
@@ -72,11 +76,11 @@ export class Api {
   }
 
   put(path, body) {
-    return this.#send("PUT", path, body);
+    return this.#change("PUT", path, body);
   }
 
   patch(path, body) {
-    return this.#send("PATCH", path, body);
+    return this.#change("PATCH", path, body);
   }
 
   /** For a path that answers a DELETE with JSON. */
@@ -86,32 +90,38 @@ export class Api {
 
   /** A response as a file: its bytes, and the name that the server gave it. */
   file(path, limit = LIMIT_MS) {
-    const options = { headers: this.headers(), signal: AbortSignal.timeout(limit) };
-    return this.#ask(path, options, async (response) => ({ blob: await response.blob(), name: nameIn(response) }));
+    const read = async (response) => ({ blob: await response.blob(), name: nameIn(response) });
+    return this.#ask(path, { headers: this.headers() }, { limit, read });
+  }
+
+  /** The bytes of a response, with their type; `limit` as for `get`. */
+  blob(path, limit = LIMIT_MS) {
+    return this.#ask(path, { headers: this.headers() }, { limit, read: (response) => response.blob() });
+  }
+
+  /** Changes are sent one after the other: on two connections, the first one could arrive last. */
+  #change(method, path, body) {
+    const sent = this.#changed.then(() => this.#send(method, path, body));
+    this.#changed = sent.catch(() => {});
+    return sent;
   }
 
   #send(method, path, body, limit = LIMIT_MS) {
     const headers = this.headers({ "Content-Type": "application/json" });
-    const signal = AbortSignal.timeout(limit);
-    return this.#ask(path, { method, headers, signal, body: JSON.stringify(body) });
+    return this.#ask(path, { method, headers, body: JSON.stringify(body) }, { limit });
   }
 
-  /** The bytes of a response, with their type, which must arrive within `limit` milliseconds. */
-  blob(path, limit = LIMIT_MS) {
-    const options = { headers: this.headers(), signal: AbortSignal.timeout(limit) };
-    return this.#ask(path, options, (response) => response.blob());
-  }
-
-  /** @param {(response: Response) => Promise<any>} [read] @param {() => void} [onLocked] */
-  async #ask(path, options, read = (response) => response.json(), onLocked = this.onLocked) {
+  async #ask(path, options, { limit = LIMIT_MS, read = (response) => response.json(), onLocked = this.onLocked } = {}) {
+    const watch = new Watch(limit, options.signal);
     try {
-      const response = await fetch(path, { signal: AbortSignal.timeout(LIMIT_MS), ...options });
-      const body = response.ok ? await read(response).catch(() => null) : null;
-      if (body !== null) return body;
+      const response = watch.over(await fetch(path, { ...options, signal: watch.signal }));
+      if (response.ok) return await read(response);
       throw this.refused(response, await response.json().catch(() => null), onLocked);
     } catch (error) {
       if (error instanceof ApiError) throw error;
-      throw new ApiError(0, "The server cannot be reached.");
+      throw new ApiError(0, "The server cannot be reached."); // also if the response breaks off
+    } finally {
+      watch.end();
     }
   }
 
@@ -210,33 +220,27 @@ export class EventStream {
   }
 
   async #connect() {
-    const quiet = new AbortController();
-    const end = () => quiet.abort();
-    this.#quit = end;
-    let watch = setTimeout(end, LIMIT_MS);
-    const alive = () => {
-      clearTimeout(watch);
-      watch = setTimeout(end, SILENCE_MS);
-    };
+    const watch = new Watch(LIMIT_MS);
+    this.#quit = () => watch.stop();
     try {
       const more = this.#last === null ? {} : { "Last-Event-ID": this.#last };
       const headers = this.api.headers({ Accept: "text/event-stream", ...more });
-      const response = await fetch(this.path, { headers, signal: quiet.signal, cache: "no-store" });
+      const response = await fetch(this.path, { headers, signal: watch.signal, cache: "no-store" });
       if (!response.ok) throw this.api.refused(response, null);
       this.onOpen();
-      await this.#read(response.body, alive);
+      watch.limit = SILENCE_MS;
+      await this.#read(watch.over(response).body);
     } finally {
-      clearTimeout(watch);
+      watch.end();
     }
   }
 
-  async #read(body, alive) {
+  async #read(body) {
     const parser = new EventParser((event) => this.#deliver(event));
     const reader = body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
-      alive();
       this.#failures = 0;
       parser.feed(value);
     }

@@ -8,7 +8,7 @@ import { Channels } from "./channels.js";
 import { Commands } from "./commands.js";
 import { ConnectDialog } from "./connect.js";
 import { ContextPanel } from "./context.js";
-import { forgetTab, setHidden, setText, tab, uuid } from "./dom.js";
+import { setHidden, setText, tab, uuid } from "./dom.js";
 import { installEditing } from "./edit.js";
 import { installFeedback } from "./feedback.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
@@ -72,6 +72,7 @@ class Page {
       onLink: (words) => this.#link(words),
       onBack: () => this.sender.outbox.hurry(),
       onRefresh: () => this.#readSession(),
+      onThread: ({ entry }) => entry && this.sidebar.take(entry), // its row may not be among those that are read again
       onRefreshed: () => {
         this.context.changed();
         this.notify.refreshed(this.state);
@@ -118,7 +119,7 @@ class Page {
   }
 
   #listen() {
-    $(".older").addEventListener("click", () => this.#older());
+    $(".older").addEventListener("click", () => this.sync.loadOlder(() => this.channel.feed.keepPlace(() => this.draw())));
     addEventListener("online", () => {
       this.sync.hurry();
       this.sender.outbox.hurry();
@@ -145,7 +146,7 @@ class Page {
 
   /** Load what the server says about itself and the user. Returns whether it did. */
   async #readSession() {
-    const session = await this.sync.persist(() => this.api.get("/app/session"));
+    const session = await this.sync.persist(() => this.api.whoAmI()); // another one may have signed in
     if (!session || this.#isOthers(session.user)) return false;
     this.api.user = session.user;
     this.state.session = session;
@@ -158,9 +159,11 @@ class Page {
   /** Whether this tab has another user's drafts and messages; then they go, and the page starts again. */
   #isOthers(user) {
     const before = tab.get("user");
-    if (before !== null && before !== user) forgetTab();
-    tab.set("user", user);
-    if (before === null || before === user) return false;
+    if (before === null || before === user) {
+      tab.set("user", user);
+      return false;
+    }
+    tab.forget();
     location.replace("/");
     return true;
   }
@@ -188,14 +191,14 @@ class Page {
     else if (name === "thread") this.#changed(data, id);
     else if (name === "entry") this.sidebar.take(data);
     else if (name === "gone") this.#gone(data.id, id);
-    else if (name === "channel") this.channels.seen(data.name);
+    else if (name === "channel") this.channels.seen(data.name, data.until);
     else if (name === "notice") this.takeNotice(data);
-    else if (name === "branch") branchChanged(this, data);
+    else if (name === "branch") branchChanged(this, data, id);
   }
 
   #changed(thread, id) {
     this.state.takeSummary(thread, id);
-    this.channels.heard(thread.channel ?? null);
+    this.channels.heard(thread.channel ?? null, thread.active_at);
     if (thread.entry) this.sidebar.take(thread.entry); // one of a shared channel has none
     this.notify.sawThread(thread);
   }
@@ -229,10 +232,6 @@ class Page {
     this.state.takeNotice({ thread: this.state.openId, text, client_id: uuid() });
     this.say(text);
     this.draw();
-  }
-
-  async #older() {
-    if (await this.sync.loadOlder()) this.channel.feed.keepPlace(() => this.draw());
   }
 
   // ── drawing ─────────────────────────────────────────────────────────────────────────────────

@@ -154,8 +154,8 @@ export function installBranches(page) {
 }
 
 /** Show another branch: remove now what is certainly gone; the rest arrives with the thread. */
-export function branchChanged(page, { thread, since }) {
-  if (thread !== page.state.openId) return;
+export function branchChanged(page, { thread, since }, event) {
+  if (thread !== page.state.openId || page.state.hasRead(event)) return;
   if (since !== null) page.state.cut(thread, since);
   page.sync.readThread(thread);
   page.context.changed();

@@ -5,7 +5,7 @@ const CHANNEL = /^#\/c\/([a-z0-9_-]{1,50})$/;
 const $ = (selector) => document.querySelector(selector);
 
 export class Channels {
-  #news = new Set(); // shared channels in which something was said that the user has not seen
+  #news = new Map(); // shared channels in which something was said that the user has not seen, and when, if known
   #told = 0; // the time up to which the server knows that the user has seen the channel that is shown
   #drawn = "";
 
@@ -15,7 +15,7 @@ export class Channels {
     page.state.channel = tab.get("channel");
     this.#keepDraft();
     page.onSession.push(({ news = [] }) => {
-      this.#news = new Set(news.filter((name) => name !== page.state.channel));
+      this.#news = new Map(news.filter((name) => name !== page.state.channel).map((name) => [name, 0]));
     });
     document.addEventListener("visibilitychange", () => this.#see());
     this.root.addEventListener("click", ({ target }) => {
@@ -67,14 +67,14 @@ export class Channels {
     this.page.channel.box.keepAs(channel === null ? "channel" : `channel ${channel}`);
   }
 
-  /** Handle a new message in a thread of `channel`. */
-  heard(channel) {
-    if (channel !== null && channel !== this.page.state.channel) this.#news.add(channel);
+  /** Handle something new in a thread of `channel`, at a time of the server's. */
+  heard(channel, at) {
+    if (channel !== null && channel !== this.page.state.channel) this.#news.set(channel, Math.max(at, this.#news.get(channel) ?? 0));
   }
 
-  /** Handle that another tab or device has shown `channel`. */
-  seen(channel) {
-    this.#news.delete(channel);
+  /** Handle that another tab or device has shown `channel` up to a time. */
+  seen(channel, until) {
+    if ((this.#news.get(channel) ?? 0) <= until) this.#news.delete(channel);
   }
 
   /** Tell the server that the user sees what is new in the channel. */
@@ -95,7 +95,7 @@ export class Channels {
     this.#see();
     const names = this.#names;
     if (state.open && state.open.channel !== state.channel) this.enter(state.open.channel); // beside its channel
-    const shown = JSON.stringify([names, state.channel, state.paneIsOpen, [...this.#news]]);
+    const shown = JSON.stringify([names, state.channel, state.paneIsOpen, [...this.#news.keys()]]);
     if (shown === this.#drawn) return;
     this.#drawn = shown;
     if (state.session && state.channel !== null && !names.includes(state.channel)) return this.page.router.leaveChannel();

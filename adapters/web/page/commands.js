@@ -49,10 +49,12 @@ export class Commands {
     const thread = page.state.openId;
     if (!thread) return;
     const client_id = uuid();
+    // A stop that arrives late does not stop the next answer.
+    const argument = name === "stop" ? (page.state.underWay?.id ?? "").replace("turn-", "") : "";
     button.disabled = true;
     page.thread.box.box.focus(); // now, because people may have moved on when the response arrives
     try {
-      const { answer, refused } = await page.api.post("/app/commands", { thread, name, client_id });
+      const { answer, refused } = await page.api.post("/app/commands", { thread, name, argument, client_id });
       if (name !== "stop" || refused) page.takeNotice({ thread, text: answer, client_id });
     } catch (error) {
       page.thread.box.fail(asApiError(error).message);

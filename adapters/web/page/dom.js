@@ -76,9 +76,10 @@ function copySelected(text) {
   if (before instanceof HTMLElement) before.focus({ preventScroll: true });
 }
 
-/** A tab's storage; if the browser forbids storage, it lasts until the tab closes. */
+/** A tab's storage; what a browser does not store lasts until the tab closes. */
 class Memory {
-  #fallback = new Map();
+  #unstored = new Map();
+  #isForgotten = false;
 
   constructor(storage) {
     this.storage = storage;
@@ -86,30 +87,44 @@ class Memory {
 
   /** @param {string} key @param {any} [otherwise] */
   get(key, otherwise = null) {
+    if (this.#unstored.has(key)) return this.#unstored.get(key) ?? otherwise;
     try {
       return JSON.parse(this.storage().getItem(`threadline.${key}`)) ?? otherwise;
     } catch {
-      return this.#fallback.get(key) ?? otherwise;
+      return otherwise;
     }
   }
 
   set(key, value) {
-    this.#fallback.set(key, value);
+    this.#unstored.set(key, value);
+    if (this.#isForgotten) return;
     try {
-      if (value === null || value === "") this.storage().removeItem(`threadline.${key}`);
-      else this.storage().setItem(`threadline.${key}`, JSON.stringify(value));
+      this.storage().removeItem(`threadline.${key}`); // first, so that no earlier value stays if there is no room
+      if (value !== null && value !== "") this.storage().setItem(`threadline.${key}`, JSON.stringify(value));
+      this.#unstored.delete(key);
     } catch {
       // Full or forbidden: memory has to suffice.
     }
   }
+
+  /** Delete everything, and store nothing more: the page is left, and what still ends in it belongs to no one. */
+  forget() {
+    this.#isForgotten = true;
+    this.#unstored.clear();
+    try {
+      this.storage().clear();
+    } catch {
+      // Forbidden, so nothing was stored.
+    }
+  }
 }
 
-/** Delete everything about the user in this tab. */
-export function forgetTab() {
+/** A channel to the browser's other tabs; a browser that forbids storage may forbid it, too. @returns {BroadcastChannel} */
+export function otherTabs(name) {
   try {
-    sessionStorage.clear();
+    return new BroadcastChannel(name);
   } catch {
-    // Forbidden, so nothing was stored.
+    return /** @type {any} */ (Object.assign(new EventTarget(), { postMessage() {} }));
   }
 }
 

@@ -45,7 +45,8 @@ function open(page, article, drafts) {
   const cancel = el("button", { type: "button", class: "cancel" }, "Cancel");
   const note = el("p", { class: "note" }, item.attachments?.some(({ is_link }) => !is_link) ? "Its files stay with it. The earlier version is kept." : "The earlier version is kept.");
   const form = el("form", { class: "edit", novalidate: true }, box, problem, el("div", { class: "row" }, note, cancel, run));
-  const draft = { id, form, box, problem, run, article, drafts };
+  // The same `client` for another try with the same text, so that nothing is asked twice.
+  const draft = { id, form, box, problem, run, article, drafts, client: uuid() };
   box.value = drafts.get(id) ?? item.text;
   article.classList.add("editing");
   article.querySelector(":scope > .text").after(form);
@@ -55,6 +56,7 @@ function open(page, article, drafts) {
     run.disabled = !box.value.trim() && !item.attachments?.length;
   };
   box.addEventListener("input", () => {
+    draft.client = uuid();
     drafts.set(id, box.value);
     fit();
   });
@@ -87,7 +89,6 @@ function close({ id, form, article, drafts }, then) {
 async function send(page, draft) {
   const { id, form, box, problem, run } = draft;
   const thread = page.state.openId;
-  draft.client ??= uuid(); // the same for another try, so that nothing is asked twice
   run.disabled = box.readOnly = true;
   problem.hidden = true;
   try {

@@ -59,14 +59,15 @@ export function installFeedback(page, root) {
 async function rate(page, node, feedback) {
   const thread = page.state.openId;
   const { id } = node.closest("article").dataset;
-  const { before, stored } = page.state.takeVote(thread, id, feedback);
+  const { before, stored, isNewest } = page.state.takeVote(thread, id, feedback);
   page.draw();
   page.say(feedback.comment ? "Your comment is noted." : SAID[feedback.vote ?? "none"]);
   try {
     await page.api.put(`/app/threads/${thread}/feedback/${id.replace("turn-", "")}`, feedback);
     stored();
   } catch (error) {
-    page.state.takeVote(thread, id, before).stored();
+    if (isNewest()) page.state.takeVote(thread, id, before).stored();
+    if (thread === page.state.openId) page.sync.readThread(thread); // perhaps only the response was lost
     page.thread.box.fail(asApiError(error).message);
     page.draw();
   }

@@ -3,7 +3,7 @@
 //
 // Hidden tabs hold no connection (see EventStream). While an answer is written, one of them does, and
 // tells the others. Browsers allow this in secure contexts only: https, or the machine itself.
-import { browser } from "./dom.js";
+import { browser, otherTabs } from "./dom.js";
 import { installChoice } from "./notify-choice.js";
 
 const WATCHING = "threadline.watching"; // the lock of the hidden tab that follows the events
@@ -14,7 +14,7 @@ export class Notify {
   #writing = new Map(); // the names of threads with a running answer, by id
   #unread = new Map(); // the names of threads whose answer ended unseen, by id
   #texts = new Map(); // the last answers of threads, by id
-  #tabs = new BroadcastChannel("threadline.answers");
+  #tabs = otherTabs("threadline.answers");
   #title = document.title;
   #hidden = document.hidden;
   #leave = () => {};

@@ -111,8 +111,7 @@ export class Sidebar {
 
   /** What is known of a thread. */
   entry(id) {
-    const { open } = this.page.state;
-    return this.list.get(id) ?? (open?.id === id ? (open?.entry ?? undefined) : undefined);
+    return this.list.get(id);
   }
 
   // ── opening and closing ─────────────────────────────────────────────────────────────────────

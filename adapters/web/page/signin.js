@@ -1,13 +1,13 @@
 // Signing in and out, in all tabs together. The server gives the browser a cookie that no script can
 // read; the token is sent once and kept nowhere.
 import { asApiError } from "./api.js";
-import { browser, forgetTab } from "./dom.js";
+import { browser, otherTabs, tab } from "./dom.js";
 
 const UNKNOWN = "This server does not know that token. Those who run it can give you one.";
 const OLD = "token"; // where earlier versions kept the token
 
 export class SignIn {
-  #tabs = new BroadcastChannel("threadline.session");
+  #tabs = otherTabs("threadline.session");
   #asking = false;
 
   /** `onIn()` starts the page, `onOut()` stops it; `say(sentence)` reports a problem of signing out. */
@@ -57,7 +57,7 @@ export class SignIn {
   async #isOther() {
     if (this.api.user === null) return false;
     try {
-      const { user } = await this.api.whoAmI();
+      const { user } = await this.api.whoAmI(() => {});
       return user !== this.api.user;
     } catch {
       return false;
@@ -75,7 +75,6 @@ export class SignIn {
       return this.token.select();
     }
     this.token.value = "";
-    this.api.user = null; // perhaps another one
     this.#tabs.postMessage("in");
     this.dialog.close();
     await this.onIn();
@@ -89,7 +88,7 @@ export class SignIn {
       if (status !== 401) return this.onProblem(`You are still signed in. ${message}`);
     }
     this.#tabs.postMessage("out");
-    forgetTab();
+    tab.forget();
     location.assign("/");
   }
 

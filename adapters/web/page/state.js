@@ -106,16 +106,19 @@ export class State {
     this.#notices = this.#notices.filter(({ thread }) => thread !== null);
   }
 
-  /** Take a page of the channel; `fresh` replaces the known threads, as after a restart. */
+  /** How many threads of the channel are known. */
+  get known() {
+    return this.#threads.size;
+  }
+
+  /** Take a page of the channel; `fresh` replaces the known threads. */
   takeThreads({ threads, next, event }, { fresh }) {
-    if (fresh) this.#read.channel = event;
-    const first = threads[0]?.created_at ?? "";
-    // Older pages stay, unless there are none above.
-    if (fresh && next === null) this.#threads.clear();
-    else if (fresh) for (const [id, t] of this.#threads) if (t.created_at >= first) this.#threads.delete(id);
-    const above = [...this.#threads.values()].some((thread) => thread.created_at < first);
+    if (fresh) {
+      this.#read.channel = event;
+      this.#threads.clear();
+    }
     for (const thread of threads) this.#take(thread);
-    if (!fresh || !above) this.older = next;
+    this.older = next;
   }
 
   #take(thread) {
@@ -139,8 +142,13 @@ export class State {
     const kept = messages.map((message) => unchanged(same.get(message.id), message));
     this.#details.clear(); // other threads are loaded again when opened
     const newest = votes === null ? null : this.#withNewerVotes(id, votes, asked);
-    const { entry = null, channel = null } = rest;
-    this.#details.set(id, { id, channel, name, epoch, entry, messages: kept, votes: newest, versions, later, ...choices(rest) });
+    const { channel = null } = rest;
+    this.#details.set(id, { id, channel, name, epoch, messages: kept, votes: newest, versions, later, ...choices(rest) });
+  }
+
+  /** Whether the open thread was read after this event. */
+  hasRead(event) {
+    return isIn(event, this.#read.thread);
   }
 
   /** Another branch is shown: the messages from an index on go, until the thread is read again. */
@@ -156,7 +164,8 @@ export class State {
 
   /** A thread was deleted. Returns false if that was undone since: the event comes late. */
   takeGone(id, event) {
-    if (isIn(event, this.#restored.get(id))) return false;
+    const isBack = this.#threads.has(id) && isIn(event, this.#read.channel);
+    if (isBack || isIn(event, this.#restored.get(id))) return false;
     this.forget(id);
     return true;
   }
@@ -189,7 +198,7 @@ export class State {
     return true;
   }
 
-  /** Take the user's vote on a reply. Returns the earlier one, and what to call once it is stored. */
+  /** Take the user's vote on a reply. Returns the earlier one, what to call once it is stored, and whether it is the newest. */
   takeVote(thread, id, feedback) {
     const votes = this.#details.get(thread)?.votes;
     const before = votes?.[id] ?? NO_VOTE;
@@ -199,7 +208,7 @@ export class State {
     const stored = () => {
       vote.until = performance.now();
     };
-    return { before, stored };
+    return { before, stored, isNewest: () => this.#votes.get(id) === vote };
   }
 
   #withNewerVotes(thread, votes, asked) {
@@ -208,10 +217,10 @@ export class State {
   }
 
   takeSummary(thread, event) {
-    if (isIn(event, this.#read.channel)) return;
-    if ((thread.channel ?? null) === this.channel) this.#take(thread);
+    const isHere = (thread.channel ?? null) === this.channel;
+    if (isHere && !isIn(event, this.#read.channel)) this.#take(thread);
     const detail = this.#details.get(thread.id);
-    if (detail) Object.assign(detail, { epoch: thread.epoch, ...choices(thread) });
+    if (detail && !isIn(event, this.#read.thread)) Object.assign(detail, { epoch: thread.epoch, ...choices(thread) });
   }
 
   /** Take a command's reply, once. */

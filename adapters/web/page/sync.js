@@ -3,6 +3,7 @@ import { EventStream, asApiError, backoff } from "./api.js";
 import { Growth, PROTOCOL } from "./growth.js";
 
 const PAGE_OF_THREADS = 50;
+const MOST_THREADS = 200; // the server's limit
 const QUIET_MS = 1_500; // a shorter interruption is not shown
 
 export class Sync {
@@ -21,10 +22,10 @@ export class Sync {
   /**
    * `onEvent(name, data, id)`; `onChange()` after a change of state; `onLink(words)` describes the
    * connection; `onBack()` after it returns; `onRefresh()` if the server's settings may have changed;
-   * `onRefreshed()` after everything on the screen was loaded again; `onMissing()` if the open thread
-   * does not exist.
+   * `onThread(thread)` after the open thread was read; `onRefreshed()` after everything on the screen was
+   * loaded again; `onMissing()` if the open thread does not exist.
    */
-  constructor({ api, state, onEvent, onChange, onLink, onBack, onRefresh, onRefreshed, onMissing }) {
+  constructor({ api, state, onEvent, onChange, onLink, onBack, onRefresh, onThread, onRefreshed, onMissing }) {
     this.api = api;
     this.state = state;
     this.onEvent = onEvent;
@@ -32,6 +33,7 @@ export class Sync {
     this.onLink = onLink;
     this.onBack = onBack;
     this.onRefresh = onRefresh;
+    this.onThread = onThread;
     this.onRefreshed = onRefreshed;
     this.onMissing = onMissing;
   }
@@ -114,6 +116,12 @@ export class Sync {
     this.onChange();
   }
 
+  #applyHeld() {
+    const held = this.#held.splice(0);
+    const last = held.findLastIndex(([name]) => name === "refresh"); // a later reading includes an earlier one
+    for (const [k, event] of held.entries()) if (event[0] !== "refresh" || k === last) this.#apply(...event);
+  }
+
   #apply(name, data, id) {
     if (name === "refresh") this.onRefresh();
     if (name === "ready" || name === "refresh") this.refresh();
@@ -126,7 +134,7 @@ export class Sync {
       return await task();
     } finally {
       this.#reading--;
-      if (!this.#reading) for (const event of this.#held.splice(0)) this.#apply(...event);
+      if (!this.#reading) this.#applyHeld();
       this.onChange();
     }
   }
@@ -136,16 +144,31 @@ export class Sync {
     const { channel } = this.state;
     await this.persist(() =>
       this.#read(async () => {
-        const threads = await this.api.get(this.#threadsOf(channel));
+        const threads = await this.#newest(channel);
         if (channel === this.state.channel) this.state.takeThreads(threads, { fresh: true });
       }),
     );
     this.loaded = true;
   }
 
-  #threadsOf(channel) {
-    const path = `/app/threads?limit=${PAGE_OF_THREADS}`;
-    return channel === null ? path : `${path}&channel=${encodeURIComponent(channel)}`;
+  /** The newest threads of a channel, as many as are known of it: an older one may have changed unnoticed. */
+  async #newest(channel) {
+    const { known } = this.state;
+    const limit = Math.min(Math.max(known, PAGE_OF_THREADS), MOST_THREADS);
+    const found = await this.#threadsOf(channel, limit);
+    while (found.next !== null && found.threads.length < known) {
+      const { threads, next } = await this.#threadsOf(channel, limit, found.next);
+      found.threads.unshift(...threads);
+      found.next = next;
+    }
+    return found;
+  }
+
+  #threadsOf(channel, limit, before = null) {
+    const asked = new URLSearchParams({ limit });
+    if (channel !== null) asked.set("channel", channel);
+    if (before !== null) asked.set("before", before);
+    return this.api.get(`/app/threads?${asked}`);
   }
 
   /** Reload what is on the screen. */
@@ -163,31 +186,37 @@ export class Sync {
   }
 
   async #readThread(id, until) {
-    const found = await this.persist(() =>
+    let isMissing = false;
+    await this.persist(() =>
       this.#read(async () => {
         const asked = performance.now();
         const number = ++this.#asked;
-        const thread = await this.api.get(`/app/threads/${id}${until === null ? "" : `?until=${until}`}`);
+        const thread = await this.api.get(`/app/threads/${id}${until === null ? "" : `?until=${until}`}`).catch((error) => {
+          isMissing = error.status === 404;
+          throw error;
+        });
         const isLate = until === null && number < this.#taken; // a later reading came first, and is newer
-        if (id === this.state.openId && !isLate) {
-          this.#taken = number;
-          this.state.takeThread(thread, asked);
-        }
-        return thread;
+        if (id !== this.state.openId || isLate) return;
+        this.#taken = number;
+        this.state.takeThread(thread, asked);
+        this.onThread(thread);
       }),
     );
-    if (found || id !== this.state.openId || !this.state.session) return;
+    if (!isMissing || id !== this.state.openId) return;
     this.state.forget(id);
     this.onMissing();
   }
 
-  /** Load the channel's next older page. Returns whether it arrived. */
-  async loadOlder() {
-    const before = encodeURIComponent(this.state.older);
-    const { channel } = this.state;
-    const page = await this.persist(() => this.api.get(`${this.#threadsOf(channel)}&before=${before}`));
-    if (channel !== this.state.channel) return false;
-    if (page) this.state.takeThreads(page, { fresh: false });
-    return Boolean(page);
+  /** Load the channel's next older page; `onTaken()` is called when it has arrived. */
+  async loadOlder(onTaken) {
+    const { channel, older } = this.state;
+    await this.persist(() =>
+      this.#read(async () => {
+        const page = await this.#threadsOf(channel, PAGE_OF_THREADS, older);
+        if (channel !== this.state.channel || older !== this.state.older) return; // it was read again
+        this.state.takeThreads(page, { fresh: false });
+        onTaken();
+      }),
+    );
   }
 }

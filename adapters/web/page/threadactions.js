@@ -34,7 +34,8 @@ export class ThreadActions {
     try {
       return await this.page.api.patch(`/app/threads/${entry.id}`, change);
     } catch (error) {
-      this.list.take(entry);
+      this.list.expect(entry.id, Object.fromEntries(Object.keys(change).map((field) => [field, entry[field]])));
+      this.page.sidebar.refresh(); // perhaps only the response was lost
       this.#fail(error);
       return null;
     }

@@ -21,7 +21,7 @@ export function upload(api, path, form, onProgress) {
     });
     request.addEventListener("load", () => {
       const body = parsed(request.responseText);
-      if (request.status < 300 && body !== null) return resolve(body);
+      if (request.status < 300) return body === null ? lost() : resolve(body);
       const headers = { get: (name) => request.getResponseHeader(name) };
       reject(api.refused({ status: request.status, headers }, body));
     });
