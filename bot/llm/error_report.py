@@ -11,10 +11,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from bot.llm.waits import parse_seconds, reset_after, retry_after
+
+if TYPE_CHECKING:
+    import httpx2  # takes long to import
 
 # Fields that are read as text. FastAPI's `input` and OpenRouter's `flagged_input` are left out on
 # purpose: they repeat the user's message.
@@ -42,7 +45,8 @@ class ErrorReport:
 
     `codes` are in lower case. `retry_after` is the requested wait in seconds, `reset_after` the
     seconds until the used-up rate limits are reset. `numbers` are numeric fields, such as
-    llama.cpp's `n_ctx`. `raw` is the whole error for the log.
+    llama.cpp's `n_ctx`. `raw` is the whole error for the log. `redirect` is the address to which a
+    redirect led, if it turned the request into a GET, which no model answers.
     """
 
     status: int | None
@@ -54,6 +58,15 @@ class ErrorReport:
     numbers: Mapping[str, int] | None = None
     is_web_page: bool = False
     raw: str = ""
+    redirect: str = ""
+
+    @classmethod
+    def from_response(cls, response: httpx2.Response, body: Any) -> ErrorReport:
+        """Parse the response to a request for an answer; `body` is what was read of its body."""
+        report = cls.parse(response.status_code, body, response.headers)
+        if response.request.method == "POST":
+            return report
+        return replace(report, redirect=str(response.url.copy_with(query=None, userinfo=b"")))
 
     @classmethod
     def parse(

@@ -53,7 +53,9 @@ def to_model_error(report: ErrorReport, *, model: str, images: bool = False) -> 
     if images and kind is ModelFailed and report.status in _IMAGE_STATUSES:
         kind = ImageRefused
     error: ModelError
-    if issubclass(kind, ContextTooLong):
+    if report.redirect:
+        error = WrongAddress(f"redirected to {report.redirect}", model=model)
+    elif issubclass(kind, ContextTooLong):
         counts = parse_token_counts(report)
         error = kind(text, model=model, window=counts.window, asked=counts.requested)
     elif issubclass(kind, ImageRefused):
@@ -89,6 +91,8 @@ def to_stream_error(
 
 def classify(report: ErrorReport, *, images: bool = False) -> type[ModelError]:
     """The class of error that a report describes. `images`: the request had images."""
+    if report.redirect:
+        return WrongAddress
     rules = (rule for rule in RULES if images or rule.error not in (CannotSee, ImageRefused))
     return next((rule.error for rule in rules if rule.matches(report)), None) or _by_status(report)
 
