@@ -10,7 +10,7 @@ from typing import Any, Final
 from jiter import from_json  # on a chunk four times as fast as json, and used by openai, too
 
 from bot.domain.model import Delta, Usage
-from bot.llm.finish_reasons import parse_finish_reason
+from bot.llm.finish_reasons import parse_finish_reason, prefer_native_reason
 from bot.llm.usage import parse_usage
 
 # DeepSeek, SGLang and llama.cpp use reasoning_content; OpenRouter, Ollama and newer vLLM reasoning.
@@ -158,6 +158,8 @@ def _delta(chunk: dict[str, Any]) -> Delta:
     finish = choice.get("finish_reason")
     if finish is not None:
         finish = parse_finish_reason(finish)
+        if finish and "native_finish_reason" in choice:
+            finish = prefer_native_reason(finish, choice["native_finish_reason"])
     if not (text or reasoning or finish or usage):
         return EMPTY
     return Delta(text, reasoning, finish, usage)

@@ -167,6 +167,7 @@ RULES: tuple[ErrorRule, ...] = (
                 "internal_server_error",
                 "insufficient_system_resource",  # DeepSeek
                 "service_unavailable",
+                "slow_down",  # OpenAI
                 "serviceunavailable",
             }
         ),

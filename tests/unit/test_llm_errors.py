@@ -138,6 +138,7 @@ CASES: list[tuple[int | None, Any, type[ModelError]]] = [
     (451, {"error": "blocked"}, ContentRefused),
     (498, {"message": "blocked input: the request was blocked"}, ContentRefused),
     (446, openai(None, "The guardrail checks defined in the config failed."), ContentRefused),
+    (None, openai("slow_down"), Overloaded),
     # servers that fail with the status of an invalid request
     (400, {"error": "The model has crashed without additional information."}, Overloaded),
     (400, {"detail": "Function id 'f': DEGRADED function cannot be invoked"}, Overloaded),
