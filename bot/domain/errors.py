@@ -237,10 +237,15 @@ class ModelLoading(Overloaded):
 
 @dataclass(eq=False, kw_only=True)
 class Unreachable(Overloaded):
-    """The bot cannot connect to the provider. `address` is its host and port."""
+    """The bot cannot connect to the provider. `address` is its host and port.
+
+    `certificate` says why the server's certificate is not trusted; it is empty if that was not the
+    problem.
+    """
 
     reason = FailureReason.UNREACHABLE
     address: str = ""
+    certificate: str = ""
 
 
 class KeyRefused(ModelError):

@@ -140,6 +140,11 @@ def model_failure(error: ModelError) -> str:
         return "The model took too long to begin. Please ask again."
     if isinstance(error, Unreachable):
         at = f" at `{error.address}`" if error.address else ""
+        if error.certificate:
+            return (
+                f"The certificate of the model's server{at} is not trusted. The people who run "
+                "this bot need to check it."
+            )
         return f"The model cannot be reached{at}: is it running? Please ask again soon."
     for kind, sentence in _MODEL_SENTENCES:
         if isinstance(error, kind):

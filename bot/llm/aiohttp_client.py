@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, as
 from typing import Any
 
 import aiohttp
+import httpx2
 
 from bot.llm.images import ImageUploads
 from bot.llm.streaming_model import raw_body
@@ -48,4 +49,28 @@ async def open_stream(
                 if not has_cause(error, _CLOSED_ERRORS):
                     raise
                 response = await stack.enter_async_context(create())
-        yield await stack.enter_async_context(aclosing(raw_body(response.http_response)))
+        yield await stack.enter_async_context(aclosing(_read(response.http_response)))
+
+
+async def _read(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+    """The body, raw unless it is encoded, including what arrived before the connection broke.
+
+    Many servers and proxies end a complete answer with a broken connection.
+    """
+    try:
+        async with aclosing(raw_body(response)) as reads:
+            async for data in reads:
+                yield data
+    except httpx2.ReadError:
+        if rest := _received(response):
+            yield rest
+        raise
+
+
+def _received(response: httpx2.Response) -> bytes:
+    """The bytes that aiohttp has received: when a connection breaks, it raises before it returns
+    them. They are in private members only; `tests/integration/test_llm_connections.py` names them.
+    """
+    stream: Any = getattr(response.stream, "_stream", None)
+    reader = getattr(getattr(stream, "_aiohttp_response", None), "content", None)
+    return b"".join(getattr(reader, "_buffer", ()))

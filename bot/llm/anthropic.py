@@ -118,7 +118,7 @@ class AnthropicEndpoint:
             return None
         response = error.response
         body = response.text if response.is_closed else error.body
-        return ErrorReport.parse(response.status_code, body, response.headers)
+        return ErrorReport.from_response(response, body)
 
     def is_unreachable(self, error: Exception) -> bool:
         """Whether aiohttp failed to establish a connection."""

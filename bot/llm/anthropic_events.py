@@ -28,7 +28,7 @@ class MessagesParser:
 
     def __init__(self) -> None:
         self._counts: dict[str, Any] = {}
-        self._has_stop_reason = False
+        self._has_stop_reason = self._has_text = False
         self._handlers: Mapping[Any, Callable[[dict[str, Any]], Delta]] = {
             "content_block_delta": _block_delta,
             "content_block_start": _block_start,
@@ -55,9 +55,11 @@ class MessagesParser:
             raise ErrorEvent(event.get("error") or event)
         try:
             handler = self._handlers.get(kind)  # TypeError: not a string
-            return EMPTY if handler is None else handler(event)
+            delta = EMPTY if handler is None else handler(event)
         except _MALFORMED as error:
             raise MalformedChunk(f"not an event: {data[:80]!r}") from error
+        self._has_text = self._has_text or delta.text != ""
+        return delta
 
     def split(self, document: bytes) -> list[bytes]:
         """Split a body: one message, if the gateway ignores `stream`, or an event per line."""
@@ -84,8 +86,11 @@ class MessagesParser:
         return Delta(finish_reason=finish, usage=usage) if finish or usage else EMPTY
 
     def _message(self, message: dict[str, Any]) -> Delta:
+        """A whole message: the answer of a gateway that ignores `stream`, or MiniMax's last event,
+        which repeats what has arrived."""
         self._count(message.get("usage"))
         blocks = [block for block in message["content"] if isinstance(block, dict)]
+        blocks = [] if self._has_text else blocks
         return Delta(
             "".join(block["text"] for block in blocks if block.get("type") == "text"),
             "".join(block["thinking"] for block in blocks if block.get("type") == "thinking"),

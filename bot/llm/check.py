@@ -47,6 +47,11 @@ _QUESTION_ONLY = ChatRequest(messages=(QUESTION,))
 _NO_ANSWER = "The server does not answer: check the network, and {address} if it is set."
 # `doctor` logs errors only.
 _OWN_WORDS = "LOG_LEVEL=WARNING shows the provider's own words"
+_UNTRUSTED = (
+    "The server's certificate{at} is not trusted: add its authority to the system's, or name a "
+    "file with all authorities in SSL_CERT_FILE."
+)
+_RESPONSES_ONLY = "Only the Responses API has this model: use the provider openai-responses."
 _EMPTY = "Try another model: this one answers a plain question with nothing."
 _ADVICE: tuple[tuple[type[ModelError], str], ...] = (  # subclasses before their bases
     (NoCredit, "The account of {key} has no credit left: check it with the provider."),
@@ -129,7 +134,12 @@ def _failed(model: str, error: ModelError, key: str, address: str) -> Finding:
         "the model check failed", model=model, error=kind, provider_message=error.provider_message
     )
     template = next(text for error_type, text in _ADVICE if isinstance(error, error_type))
-    at = f" at {error.address}" if isinstance(error, Unreachable) and error.address else ""
+    at = ""
+    if isinstance(error, Unreachable):
+        at = f" at {error.address}" if error.address else ""
+        template = _UNTRUSTED if error.certificate else template
+    if isinstance(error, UnknownModel) and "v1/responses" in error.provider_message:
+        template = _RESPONSES_ONLY
     advice = template.format(key=key, address=address, at=at)
     return Finding(model, Verdict.FAILED, f"{kind} ({error})", advice)
 

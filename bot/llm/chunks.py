@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from typing import Any, Final
 
 from jiter import from_json  # on a chunk four times as fast as json, and used by openai, too
 
 from bot.domain.model import Delta, Usage
-from bot.llm.finish_reasons import parse_finish_reason
+from bot.llm.finish_reasons import parse_finish_reason, prefer_native_reason
 from bot.llm.usage import parse_usage
 
 # DeepSeek, SGLang and llama.cpp use reasoning_content; OpenRouter, Ollama and newer vLLM reasoning.
 # Servers that send several repeat the same text, so only the first one present is read.
 _REASONING = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "reasoning_details")
 _ERROR_FIELDS = {"message", "detail", "errors", "error_code", "error_msg", "error_message"}
+
+# Some gateways send a word as an event to keep the connection open.
+_HEARTBEAT = re.compile(rb"\W{0,4}(?:ping|pong|heartbeat|keep[-_ ]?alive)\W{0,4}", re.IGNORECASE)
 
 # Sentinels, compared by identity.
 EMPTY: Final = Delta()
@@ -62,7 +67,26 @@ def parse_chunk(data: bytes) -> Delta:
 class ChunkParser:
     """Parses one response of the chat completions API."""
 
-    parse = staticmethod(parse_chunk)
+    def __init__(self) -> None:
+        self._text: list[str] = []
+
+    def parse(self, data: bytes) -> Delta:
+        """See `parse_chunk`; a last chunk that repeats the whole answer adds only what is new."""
+        delta = parse_chunk(data)
+        if not delta.text:
+            return delta
+        if self._text and delta.finish_reason and b'"delta"' not in data:
+            delta = self._without_repetition(delta)
+        self._text.append(delta.text)
+        return delta
+
+    def _without_repetition(self, last: Delta) -> Delta:
+        """`last` without the text that has arrived; some servers end with the whole message."""
+        received = "".join(self._text)
+        if last.text.startswith(received):
+            return replace(last, text=last.text[len(received) :], reasoning="")
+        is_same = "".join(last.text.split()) == "".join(received.split())
+        return replace(last, text="", reasoning="") if is_same else last
 
     def split(self, document: bytes) -> list[bytes]:
         """One JSON value, or one per line: some bridges omit the `data:` prefix."""
@@ -77,18 +101,26 @@ class ChunkParser:
 
 def _find_error(chunk: dict[str, Any]) -> Any:
     """The error in a chunk; None if there is none."""
-    if chunk.get("error"):
-        return chunk if "error_type" in chunk else chunk["error"]  # TGI puts the type next to it
+    error = chunk.get("error")
+    if error and not _is_blank(error):
+        return chunk if "error_type" in chunk else error  # TGI puts the type next to it
     choices = chunk.get("choices")
     if choices is None and (chunk.get("object") == "error" or chunk.keys() & _ERROR_FIELDS):
         return chunk  # older vLLM, FastAPI's `detail`, Alibaba, Mistral
     if choices and isinstance(choices, list) and isinstance(choices[0], dict):
-        return choices[0].get("error") or None  # OpenRouter
+        error = choices[0].get("error")  # OpenRouter
+        if error and not _is_blank(error):
+            return error
     status = chunk.get("base_resp")  # MiniMax
     if isinstance(status, dict) and status.get("status_code"):
         return status
     groq = chunk.get("x_groq")
     return groq.get("error") or None if isinstance(groq, dict) else None
+
+
+def _is_blank(error: Any) -> bool:
+    """Whether an error says nothing: some gateways send an empty one with every chunk."""
+    return isinstance(error, dict) and not any(error.values())
 
 
 def _is_error_list(chunk: Any) -> bool:
@@ -99,7 +131,7 @@ def _is_error_list(chunk: Any) -> bool:
 
 
 def parse_json(data: bytes) -> Any:
-    """Parse the JSON in an event. Raises MalformedChunk.
+    """Parse the JSON in an event; None for a heartbeat. Raises MalformedChunk.
 
     Falls back to the standard library's lenient parser for half a surrogate pair, which servers
     send when they split an emoji between two chunks. `bot.llm.reasoning_splitter` joins the halves.
@@ -111,6 +143,8 @@ def parse_json(data: bytes) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
+        if _HEARTBEAT.fullmatch(data):
+            return None
         raise MalformedChunk(f"not JSON: {data[:80]!r}") from error
 
 
@@ -124,6 +158,8 @@ def _delta(chunk: dict[str, Any]) -> Delta:
     finish = choice.get("finish_reason")
     if finish is not None:
         finish = parse_finish_reason(finish)
+        if finish and "native_finish_reason" in choice:
+            finish = prefer_native_reason(finish, choice["native_finish_reason"])
     if not (text or reasoning or finish or usage):
         return EMPTY
     return Delta(text, reasoning, finish, usage)

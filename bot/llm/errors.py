@@ -11,6 +11,7 @@ import re
 
 from bot.domain.errors import (
     CannotSee,
+    ContentRefused,
     ContextTooLong,
     CutOff,
     ImageRefused,
@@ -25,6 +26,7 @@ from bot.domain.errors import (
 from bot.llm.error_report import ErrorReport
 from bot.llm.error_rules import RULES
 from bot.llm.token_counts import parse_token_counts
+from bot.llm.waits import wait_in_words
 
 _MAX_CODE_LENGTH = 60
 """Characters: anything longer in a "code" field is a message in the wrong field."""
@@ -51,15 +53,28 @@ def to_model_error(report: ErrorReport, *, model: str, images: bool = False) -> 
     if images and kind is ModelFailed and report.status in _IMAGE_STATUSES:
         kind = ImageRefused
     error: ModelError
-    if issubclass(kind, ContextTooLong):
+    if report.redirect:
+        error = WrongAddress(f"redirected to {report.redirect}", model=model)
+    elif issubclass(kind, ContextTooLong):
         counts = parse_token_counts(report)
         error = kind(text, model=model, window=counts.window, asked=counts.requested)
     elif issubclass(kind, ImageRefused):
         error = kind(text, model=model, limit=_image_limit(report))
     else:
-        error = kind(text, model=model, retry_after=report.retry_after)
+        error = kind(text, model=model, retry_after=_wait(report, kind))
     error.provider_message = report.raw
     return error
+
+
+def _wait(report: ErrorReport, kind: type[ModelError]) -> float | None:
+    """The wait in seconds that the provider asks for.
+
+    Words count only in errors that a wait ends, because an error may repeat a person's words.
+    """
+    if report.retry_after is not None or not issubclass(kind, RateLimited | Overloaded):
+        return report.retry_after
+    wait = wait_in_words(report.text)
+    return report.reset_after if wait is None and kind is RateLimited else wait
 
 
 def to_stream_error(
@@ -76,6 +91,8 @@ def to_stream_error(
 
 def classify(report: ErrorReport, *, images: bool = False) -> type[ModelError]:
     """The class of error that a report describes. `images`: the request had images."""
+    if report.redirect:
+        return WrongAddress
     rules = (rule for rule in RULES if images or rule.error not in (CannotSee, ImageRefused))
     return next((rule.error for rule in rules if rule.matches(report)), None) or _by_status(report)
 
@@ -92,8 +109,10 @@ def _by_status(report: ErrorReport) -> type[ModelError]:
     status = report.status
     if status in (401, 403, 407):
         return KeyRefused
-    if status == 404:
+    if status in (404, 410):
         return WrongAddress if report.is_web_page else UnknownModel
+    if status == 451:
+        return ContentRefused  # StepFun's filter
     if status == 501 and report.is_web_page:
         return WrongAddress  # a plain web server, which does not accept POST
     if status == 413:

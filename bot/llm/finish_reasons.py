@@ -61,6 +61,16 @@ def parse_finish_reason(value: object) -> str | None:
     return None if text.strip().lower() in _UNFINISHED else text
 
 
+def prefer_native_reason(reason: str, native: object) -> str:
+    """The reason in the words of the server behind OpenRouter, if only that one tells of a failure.
+
+    OpenRouter passes on some failures and refusals as "stop".
+    """
+    if not isinstance(native, str) or classify_finish_reason(reason) != STOP:
+        return reason
+    return native if classify_finish_reason(native) in (FILTERED, Overloaded) else reason
+
+
 def classify_finish_reason(reason: str) -> str | type[ModelError]:
     """`STOP`, `LENGTH` or `FILTERED`, or the class of failure that the reason stands for.
 

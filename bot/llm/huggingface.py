@@ -131,8 +131,7 @@ class HuggingFaceEndpoint:
         """The error response that `_capture` raised."""
         if not isinstance(error, ErrorResponse):
             return None
-        response = error.response
-        return ErrorReport.parse(response.status_code, response.text, response.headers)
+        return ErrorReport.from_response(error.response, error.response.text)
 
     def is_unreachable(self, error: Exception) -> bool:
         """Whether connecting failed; the client wraps a connect timeout in another error."""

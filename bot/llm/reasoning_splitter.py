@@ -103,7 +103,7 @@ class ReasoningSplitter:
 
     def _filter_answer(self, text: str) -> str:
         text = self._trailing.feed(text) if text else ""
-        if CLOSING_ONLY in text:
+        if CLOSING_ONLY[0] in text or CLOSING_ONLY[1] in text:
             self._quirks.detect_unopened_tag(self._previous, text)
         if text:
             self._previous = text

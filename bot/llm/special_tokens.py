@@ -17,6 +17,7 @@ TOKENS = (
     "<|return|>",
     "<|end_of_turn|>",  # OpenChat
     "<end_of_turn>",  # Gemma
+    "<turn|>",  # Gemma 4
     "<|END_OF_TURN_TOKEN|>",  # Cohere
     "<|END_RESPONSE|>",
     "<|end_of_solution|>",

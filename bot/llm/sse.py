@@ -11,6 +11,9 @@ MAX_EVENT_BYTES = 8 << 20
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = (b"data", b"event", b"id", b"retry", b":")
 
+# Names of events whose data is not part of the answer: older sse-starlette sends the time in them.
+_HEARTBEATS = frozenset({b"ping", b"keepalive", b"keep-alive", b"keep_alive", b"heartbeat"})
+
 
 class EventTooLong(ValueError):
     """An event exceeds `MAX_EVENT_BYTES`: this is not an event stream."""
@@ -19,21 +22,21 @@ class EventTooLong(ValueError):
 class EventDecoder:
     """Takes bytes as they arrive and returns the data of every complete event.
 
-    Lines end in LF, CRLF or CR. Comments and fields other than `data` are ignored, except for two
-    kinds of errors, which are returned as an object with an `error`: the line `error: {…}` from
-    older llama.cpp and gpustack, and an event named `error`.
+    Lines end in LF, CRLF or CR. Comments, heartbeats and fields other than `data` are ignored,
+    except for two kinds of errors, which are returned as an object with an `error`: the line
+    `error: {…}` from older llama.cpp and gpustack, and an event named `error`.
     """
 
     def __init__(self) -> None:
         self._line = bytearray()  # the incomplete line
         self._data: list[bytes] = []  # the data lines of the incomplete event
         self._data_bytes = 0
-        self._is_error = False  # the incomplete event is named `error`
+        self._name = b""  # the incomplete event's name
         self.recognized = False  # the first line of an event stream has arrived
 
     def feed(self, data: bytes) -> list[bytes]:
         """The data of each event that these bytes complete; raises EventTooLong."""
-        if not (self._line or self._data or self._is_error) and _is_one_event(data):
+        if not (self._line or self._data or self._name) and _is_one_event(data):
             self.recognized = True
             return [data[6:-2]]
         if self._continues_line(data):
@@ -79,11 +82,11 @@ class EventDecoder:
                 self._data_bytes += len(data)
             elif not line:
                 events.extend(self._end_event())
-                self._is_error = False
+                self._name = b""
             elif line.startswith(b"error:"):
                 events.append(_wrap_error(line[6:].strip()))
             elif line.startswith(b"event:"):
-                self._is_error = line[6:].strip() == b"error"
+                self._name = line[6:].strip()
             if line and not self.recognized:
                 self.recognized = line.startswith((*_FIELDS, b"error:"))
         return [event for event in events if event]  # the standard ignores events without data
@@ -95,7 +98,9 @@ class EventDecoder:
         data = b"\n".join(self._data)
         self._data.clear()
         self._data_bytes = 0
-        return [_wrap_error(data) if self._is_error else data]
+        if self._name in _HEARTBEATS:
+            return []
+        return [_wrap_error(data) if self._name == b"error" else data]
 
 
 def _is_chunk_boundary(line: bytes, following: bytes) -> bool:

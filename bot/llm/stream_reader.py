@@ -95,10 +95,12 @@ class StreamReader:
         """
         if self._done:
             return Delta(usage=delta.usage)
-        if delta.text or delta.reasoning:
+        if delta.text:
             self._timeout.record_token()
-            if self._finish_reason is not None and delta.text:
+            if self._finish_reason is not None:
                 self._quirks.reason_on_every_chunk = True
+        elif delta.reasoning:
+            self._timeout.record_reasoning()
         delta = self._splitter.split(delta)
         self._has_text = self._has_text or delta.text != ""
         if delta.finish_reason:

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import httpx2
 import structlog
@@ -31,6 +31,7 @@ from bot.llm.sse import EventTooLong
 from bot.llm.stream_reader import LOADING, StreamReader
 from bot.llm.stream_timeout import UNSTREAMED_SECONDS, StreamTimeouts
 from bot.llm.think_tags import StreamQuirks
+from bot.llm.tls import certificate_problem
 from bot.llm.vision import Vision
 
 log = structlog.stdlib.get_logger(__name__)
@@ -266,14 +267,18 @@ class StreamingModel:
         if isinstance(error, _BODY_ERRORS):
             return ModelFailed(text, model=self.name)
         if self._endpoint.is_unreachable(error):
-            return Unreachable(text, model=self.name, address=self._endpoint.address)
+            problem, address = certificate_problem(error), self._endpoint.address
+            return Unreachable(
+                problem or text, model=self.name, address=address, certificate=problem
+            )
         return Overloaded(text, model=self.name)  # the connection failed in some other way
 
 
 def raw_body(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """The body's bytes, raw unless they are encoded, which saves a layer per chunk."""
-    encoded = response.headers.get("content-encoding", "identity") != "identity"
-    return response.aiter_bytes() if encoded else response.aiter_raw()
+    """The body's bytes, raw unless they are encoded, which saves two layers per chunk."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        return response.aiter_bytes()
+    return cast("AsyncGenerator[bytes, None]", aiter(cast(Any, response.stream)))
 
 
 def _relax(timeouts: StreamTimeouts) -> StreamTimeouts:

@@ -35,27 +35,33 @@ _BEGINNINGS = (
 TAGS = (*_OPENING, *_OPENING.values(), *_BEGINNINGS)
 _LONGEST = max(map(len, TAGS))
 _MENTION = re.compile(r" [a-z]")  # "<think> is a tag": the model writes about the tag
-CLOSING_ONLY = "</think>"
-"""Ends reasoning whose opening tag was part of the prompt; all such templates use this tag."""
+CLOSING_ONLY = ("</think>", "<channel|>")
+"""Tags that end reasoning whose opening tag was part of the prompt, or was stripped as a special
+token (Gemma 4 on vLLM)."""
+_BEFORE_CLOSING = ("", "\n", *".!?…。！？")
+"""What precedes such a tag; text about tags quotes one, or writes a blank before it."""
 
 
 class StreamQuirks:
     """What earlier answers revealed about how one model's server streams.
 
     `starts_inside_tag`: the chat template puts the opening tag into the prompt, so only the closing
-    tag arrives. The first such answer looks like text until that tag; later ones do not.
+    tag, `closing_tag`, arrives. The first such answer looks like text until that tag; later ones do
+    not.
     `reason_on_every_chunk`: every chunk has a finish reason, not just the last.
     """
 
     def __init__(self) -> None:
         self.starts_inside_tag = False
+        self.closing_tag = CLOSING_ONLY[0]
         self.reason_on_every_chunk = False
 
     def detect_unopened_tag(self, before: str, text: str) -> None:
-        """Look for a closing tag at the start of a line in `text`; `before` precedes `text`."""
-        head, tag, _ = text.partition(CLOSING_ONLY)
-        if tag and (before + head)[-1:] in ("", "\n"):  # a quoted tag would not start the line
-            self.starts_inside_tag = True
+        """Look for a closing tag after a line or a sentence in `text`; `before` precedes `text`."""
+        for closing in CLOSING_ONLY:
+            head, tag, _ = text.partition(closing)
+            if tag and (before + head)[-1:] in _BEFORE_CLOSING:
+                self.starts_inside_tag, self.closing_tag = True, closing
 
 
 class ThinkTagParser:
@@ -120,7 +126,7 @@ class ThinkTagParser:
         if any(tag.startswith(start) for tag in TAGS):
             return False
         if self._assumed_open and not self._after_reasoning:
-            self._closing = CLOSING_ONLY
+            self._closing = self._quirks.closing_tag
         else:
             self.settled = True
         return True

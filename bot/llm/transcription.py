@@ -78,8 +78,7 @@ class OpenAISpeechEndpoint:
         """The whole error response."""
         if not isinstance(error, openai.APIStatusError):
             return None
-        response = error.response
-        return ErrorReport.parse(response.status_code, response.text, response.headers)
+        return ErrorReport.from_response(error.response, error.response.text)
 
     async def aclose(self) -> None:
         """Close the client."""

@@ -19,8 +19,11 @@ saves the platform request for the note."""
 NOTE_INTERVAL_SECONDS = 0.5
 """Seconds between two updates of the note that shows reasoning: people cannot read faster."""
 
-# A closing tag at the start of a line; the chat template put the opening one into the prompt.
-_CLOSING_TAG = re.compile(r"^[ \t]*</(?:think|thinking|thought)>", re.MULTILINE)
+# A closing tag at the start of a line or right after a sentence; the chat template put the opening
+# one into the prompt.
+_CLOSING_TAG = re.compile(
+    r"(?:^[ \t]*|(?<=[.!?…。！？]))(?:</(?:think|thinking|thought)>|<channel\|>)", re.MULTILINE
+)
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 
 
@@ -84,16 +87,18 @@ class ReasoningView:
 def split_reasoning(text: str) -> tuple[str, str]:
     """Split a complete text whose opening tag was part of the prompt into reasoning and answer.
 
-    Everything before the last closing tag at the start of a line is reasoning. If an opening tag
-    precedes this tag, or the tag is inside a code block, the text only mentions the tag, and all of
-    it is the answer.
+    Everything before the last closing tag at the start of a line, or right after a sentence, is
+    reasoning. If an opening tag precedes this tag, or the tag is inside code, the text only
+    mentions the tag, and all of it is the answer.
     """
     last = None
-    for found in _CLOSING_TAG.finditer(text) if "</th" in text else ():
+    for found in _CLOSING_TAG.finditer(text) if "</th" in text or "<channel|>" in text else ():
         last = found
     if last is None:
         return "", text
     before = text[: last.start()]
-    if "<think" in before or "<thought" in before or len(_FENCE.findall(before)) % 2:
+    is_opened = any(tag in before for tag in ("<think", "<thought", "<|channel"))
+    in_line = before.rpartition("\n")[2].count("`") % 2
+    if is_opened or in_line or len(_FENCE.findall(before)) % 2:
         return "", text
     return _CLOSING_TAG.sub("", before).strip(), text[last.end() :].strip()

@@ -215,6 +215,12 @@ async def test_an_image_in_the_request_changes_no_other_failure() -> None:
             assert classify(report, images=True) is classify(report), shape.name
 
 
+async def test_doctor_names_the_api_that_has_the_model(replay: Replay, make: Make) -> None:
+    shape = next(shape for shape in SHAPES if shape.name == "openai-responses-only")
+    replay.arrange(shape, whole)
+    assert "openai-responses" in (await make("openai").check()).advice
+
+
 # ── the effect on a chain ─────────────────────────────────────────────────────────────────────
 class Recorded:
     """A model that repeats a response's result for every request."""

@@ -452,6 +452,14 @@ async def test_a_summary_keeps_a_stream_alive(sim: ModelSim, make: Make) -> None
     assert text(deltas) == "Yes."
 
 
+async def test_keepalives_keep_a_model_that_thinks_silently(sim: ModelSim, make: Make) -> None:
+    """The pause after a part of the summary takes longer than the limit of a silent server."""
+    await sim.dialect(keepalive=0.1)
+    await sim.say("Yes.", reasoning="one", rate=0.4)
+    deltas = await answer(make(timeouts=StreamTimeouts(first_token=20.0, between_tokens=0.6)))
+    assert text(deltas) == "Yes."
+
+
 async def test_cancelling_closes_the_connection_immediately(sim: ModelSim, make: Make) -> None:
     before = len(await sim.streams())
     await sim.say(TOKENS, wait_at=2)

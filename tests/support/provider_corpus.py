@@ -47,7 +47,7 @@ data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"outpu
 data: {"type":"message_stop"}
 
 """
-_ANSWERS = {"chat": CHAT_ANSWER, "messages": _MESSAGES_ANSWER}
+ANSWERS = {"chat": CHAT_ANSWER, "messages": _MESSAGES_ANSWER}
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Replay:
     def arrange(self, shape: Shape, split: Split) -> None:
         """Replay `shape`; a rejection that teaches a workaround is followed by an answer."""
         self.requests.clear()
-        body = _ANSWERS[shape.api]
+        body = ANSWERS[shape.api]
         answer = Shape("", "HTTP/1.1 200 OK", {"content-type": "text/event-stream"}, body)
         self.responses = [shape, answer] if shape.learned and not _is_answer(shape) else [shape]
         self.split = split

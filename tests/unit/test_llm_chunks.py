@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.domain.model import Delta, Usage
-from bot.llm.chunks import DONE, EMPTY, ErrorEvent, MalformedChunk, parse_chunk
+from bot.llm.chunks import DONE, EMPTY, ChunkParser, ErrorEvent, MalformedChunk, parse_chunk
 
 
 def parse(delta: dict[str, Any] | None, **fields: Any) -> Delta:
@@ -150,3 +150,29 @@ def test_invalid_parts_are_dropped() -> None:
 @pytest.mark.parametrize("data", [b"null", b"[]", b"{}"])
 def test_an_empty_value_is_an_empty_chunk(data: bytes) -> None:
     assert parse_chunk(data) is EMPTY
+
+
+def chunk(**choice: Any) -> bytes:
+    """A chunk with one choice."""
+    return json.dumps({"choices": [{"index": 0, **choice}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("whole", "rest"),
+    [("Yes, yes.", ""), (" Yes, yes.\n", ""), ("Yes, yes. No.", " No."), ("Other.", "Other.")],
+)
+def test_a_whole_message_after_its_pieces_adds_only_what_is_new(whole: str, rest: str) -> None:
+    """MiniMax and some gateways end a stream with it."""
+    parser = ChunkParser()
+    for piece in ("Yes,", " yes."):
+        parser.parse(chunk(delta={"content": piece}))
+    last = parser.parse(chunk(message={"content": whole}, finish_reason="stop"))
+    assert last == Delta(rest, finish_reason="stop")
+
+
+def test_a_last_piece_that_equals_the_text_so_far_is_not_a_repetition() -> None:
+    parser = ChunkParser()
+    parts = [
+        parser.parse(chunk(delta={"content": "ha"}, finish_reason=end)) for end in (None, "stop")
+    ]
+    assert "".join(part.text for part in parts) == "haha"

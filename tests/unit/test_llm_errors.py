@@ -21,8 +21,9 @@ from bot.domain.errors import (
     UnknownModel,
     WrongAddress,
 )
-from bot.llm.error_report import ErrorReport, retry_after
+from bot.llm.error_report import ErrorReport
 from bot.llm.errors import to_model_error, to_stream_error
+from bot.llm.waits import retry_after
 
 
 def openai(code: str | None, message: str = "words", kind: str = "some_error") -> dict[str, Any]:
@@ -93,6 +94,56 @@ CASES: list[tuple[int | None, Any, type[ModelError]]] = [
     (400, openai(None, "输入长度超过模型上限"), ContextTooLong),
     (400, openai(None, "入力トークン数が上限を超えています"), ContextTooLong),
     (400, openai(None, "max_tokens: 9999 > 4096"), ModelFailed),
+    # a rate of tokens, not a long request
+    (400, openai(None, "Too many tokens, please wait before trying again."), RateLimited),
+    (None, openai(None, "Too many tokens per day, please wait"), RateLimited),
+    (None, openai(None, "Tokens per minute limit exceeded - too many tokens sent"), RateLimited),
+    (None, openai(None, "request reached organization TPD rate limit"), RateLimited),
+    (None, openai(None, "Request too large for m on tokens per minute (TPM)"), ContextTooLong),
+    (400, openai(None, "too many tokens in the prompt"), ContextTooLong),
+    # no credit, in other words
+    (403, {"code": 30001, "message": "your account balance is insufficient"}, NoCredit),
+    (403, {"reason": "NOT_ENOUGH_BALANCE", "message": "not enough balance"}, NoCredit),
+    (429, openai(None, "Your prepayment credits are depleted."), NoCredit),
+    (403, openai(None, "该令牌额度已用尽"), NoCredit),
+    (403, openai(None, "this model requires a subscription, upgrade for access"), NoCredit),
+    # a refused key
+    (400, openai(None, "Organization has been restricted."), KeyRefused),
+    (400, openai(None, "This organization has been disabled."), KeyRefused),
+    (
+        400,
+        {
+            "errors": [
+                {
+                    "message": "x",
+                    "error_chain": [{"message": "Invalid format for Authorization header"}],
+                }
+            ]
+        },
+        KeyRefused,
+    ),
+    # a model that the account does not have, or that does not chat
+    (400, openai("OperationNotSupported"), UnknownModel),
+    (403, openai("no_access", "No access to model: m"), UnknownModel),
+    (403, openai("model_permission_blocked_org"), UnknownModel),
+    (
+        400,
+        {"message": "Invocation of model ID m with on-demand throughput isn't supported."},
+        UnknownModel,
+    ),
+    (400, openai(None, '"nomic-embed-text" does not support chat'), UnknownModel),
+    (400, {"error": "Bad Request: Endpoint is paused"}, UnknownModel),
+    (410, {"error": "gone"}, UnknownModel),
+    # a filter
+    (451, {"error": "blocked"}, ContentRefused),
+    (498, {"message": "blocked input: the request was blocked"}, ContentRefused),
+    (446, openai(None, "The guardrail checks defined in the config failed."), ContentRefused),
+    (None, openai("slow_down"), Overloaded),
+    # servers that fail with the status of an invalid request
+    (400, {"error": "The model has crashed without additional information."}, Overloaded),
+    (400, {"detail": "Function id 'f': DEGRADED function cannot be invoked"}, Overloaded),
+    # a wrong address
+    (400, {"errors": [{"code": 7000, "message": "No route for that URI"}]}, WrongAddress),
     (400, openai(None, "temperature 5 > 2"), ModelFailed),
 ]
 
@@ -142,6 +193,52 @@ def test_retry_after_is_parsed_in_every_format() -> None:
     assert retry_after({"retry-after": "-3"}) == 0.0
     assert retry_after({"retry-after": "soon"}) is None
     assert retry_after({}) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("Too fast. Please try again in 6m0s. Visit our site.", 360.0),
+        ("Please try again in 354ms.", 0.354),
+        ("Please retry after 37 seconds. Please go here", 37.0),
+        ("Please try again in 1 hour and 5 minutes.", 3_900.0),
+        ("Please wait 43021 seconds before retrying.", 43_021.0),
+        ("Please try again in 9 weeks", None),
+        ("Please try again in 20", None),
+        ("Please wait before trying again", None),
+    ],
+)
+def test_the_wait_may_be_in_words(words: str, seconds: float | None) -> None:
+    """A header is more exact, and other failures may repeat what a person wrote."""
+    limited = openai("rate_limit_exceeded", words)
+    error = to_model_error(ErrorReport.parse(429, limited), model="m")
+    assert error.retry_after == (pytest.approx(seconds) if seconds else None)
+    error = to_model_error(ErrorReport.parse(429, limited, {"Retry-After": "7"}), model="m")
+    assert error.retry_after == 7.0
+    rejected = to_model_error(ErrorReport.parse(400, openai("invalid_value", words)), model="m")
+    assert type(rejected) is ModelFailed and rejected.retry_after is None
+
+
+def test_only_a_used_up_limit_says_when_it_is_reset() -> None:
+    """The value is a number of seconds, a duration or a point in time."""
+    soon = datetime.now(UTC) + timedelta(seconds=50)
+    for value in (
+        "50",
+        "50s",
+        str(soon.timestamp()),
+        str(soon.timestamp() * 1_000),
+        soon.isoformat(),
+    ):
+        limits = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": value}
+        report = ErrorReport.parse(429, openai(None), limits)
+        assert 45 < (to_model_error(report, model="m").retry_after or 0) <= 50, value
+    for limits in (
+        {"x-ratelimit-remaining-tokens": "3", "x-ratelimit-reset-tokens": "50s"},
+        {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "soon"},
+        {"x-ratelimit-reset": "50"},
+    ):
+        report = ErrorReport.parse(429, openai(None), limits)
+        assert to_model_error(report, model="m").retry_after is None
 
 
 def test_absurd_numbers_in_an_error_are_ignored() -> None:

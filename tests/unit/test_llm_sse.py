@@ -62,6 +62,14 @@ def test_an_event_without_data_is_ignored() -> None:
     assert decode([b"data: \n\n"]) == decode([b"data:\n\n", b"event: ping\n\n"]) == []
 
 
+@pytest.mark.parametrize("name", ["ping", "keepalive", "heartbeat"])
+def test_the_data_of_a_heartbeat_is_ignored(name: str) -> None:
+    """Older sse-starlette sends the time in it; the next event counts again."""
+    heartbeat = f"event: {name}\r\ndata: 2026-04-27 01:35:43.686476\r\n\r\n".encode()
+    assert decode([heartbeat + b"data: a\n\n"]) == [b"a"]
+    assert decode([heartbeat[:20], heartbeat[20:], b"data: a\n\n"]) == [b"a"]
+
+
 def test_an_event_is_returned_as_soon_as_it_is_complete() -> None:
     """A token does not wait for the next one."""
     decoder = EventDecoder()

@@ -77,10 +77,14 @@ def test_an_answer_that_looked_like_reasoning_is_shown_once() -> None:
         ("So:\n```\nHm.\n</think>\n```\n", "", "So:\n```\nHm.\n</think>\n```\n"),
         ("So:\n\n<think>\nHm.\n</think>\n\nYes.", "", "So:\n\n<think>\nHm.\n</think>\n\nYes."),
         ("```py\nx\n```\n</think>\nYes.", "```py\nx\n```", "Yes."),
+        ("Now the answer.</think>Yes.", "Now the answer.", "Yes."),
+        ("1. Scan.\n<channel|>Yes.", "1. Scan.", "Yes."),
+        ("Write `Hm.</think>Yes.` there", "", "Write `Hm.</think>Yes.` there"),
+        ("<|channel>thought ends. <channel|>", "", "<|channel>thought ends. <channel|>"),
         ("Yes.", "", "Yes."),
     ],
 )
-def test_a_closing_tag_at_the_start_of_a_line_ends_reasoning(
+def test_a_closing_tag_after_a_line_or_a_sentence_ends_reasoning(
     text: str, reasoning: str, answer: str
 ) -> None:
     """Chat templates may put the opening tag into the prompt; prose only mentions the tag."""

@@ -9,9 +9,11 @@ import pytest
 
 from bot.domain.errors import CutOff, ModelError, ModelFailed, TimedOut
 from bot.domain.model import Delta, Usage
+from bot.llm.chunks import KEEPALIVE
 from bot.llm.stream_reader import StreamReader
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.llm.think_tags import StreamQuirks
+from tests.support.clock import timers_without_waiting
 
 QUICK = StreamTimeouts(first_token=0.2, between_tokens=0.1)
 PATIENT = StreamTimeouts(first_token=60.0, between_tokens=60.0)
@@ -188,6 +190,14 @@ async def test_timeouts_before_the_first_token_differ_from_later_ones() -> None:
         with pytest.raises(TimedOut) as caught:
             await read(make_reader(), [token, 30.0])
         assert caught.value.started and caught.value.model == "a:b"
+
+
+async def test_a_model_that_thinks_may_be_silent_while_its_server_is_not() -> None:
+    steps = [Delta(reasoning="hm"), *[0.15, KEEPALIVE] * 4, Delta("a", finish_reason="stop")]
+    with timers_without_waiting():
+        assert (await read(make_reader(), steps))[-1].text == "a"
+        with pytest.raises(TimedOut):
+            await read(make_reader(), [Delta("a"), *[0.06, KEEPALIVE] * 4, Delta("b")])
 
 
 async def test_content_after_done_is_ignored() -> None:

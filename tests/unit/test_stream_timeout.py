@@ -93,3 +93,28 @@ async def test_leaving_the_context_cancels_the_timer() -> None:
     await asyncio.sleep(0.25)
     task = asyncio.current_task()
     assert task is not None and task.cancelling() == 0
+
+
+async def test_keepalives_extend_the_wait_of_a_model_that_thinks() -> None:
+    """OpenAI's models send keepalives for minutes between the parts of a summary."""
+    with StreamTimeout(StreamTimeouts(1.0, between_tokens=1.0, loading=5.0)) as timeout:
+        await timeout.wait(asyncio.sleep(0.9))
+        for _ in range(2):
+            timeout.record_reasoning()
+            await timeout.wait(asyncio.sleep(1.9))  # twice the limit of an answer
+            timeout.record_keepalive()
+            await timeout.wait(asyncio.sleep(1.9))
+        timeout.record_keepalive()
+        with pytest.raises(StreamTimedOut):  # 5 s after the last reasoning
+            await timeout.wait(asyncio.sleep(1.3))
+
+
+async def test_keepalives_do_not_extend_the_wait_within_an_answer() -> None:
+    with StreamTimeout(StreamTimeouts(9, between_tokens=1.0)) as timeout:
+        for record in (timeout.record_reasoning, timeout.record_token):
+            await timeout.wait(asyncio.sleep(0))
+            record()
+        await timeout.wait(asyncio.sleep(0.6))
+        timeout.record_keepalive()
+        with pytest.raises(StreamTimedOut):
+            await timeout.wait(asyncio.sleep(0.6))

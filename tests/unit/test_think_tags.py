@@ -125,6 +125,15 @@ def test_a_closing_tag_alone_reveals_an_opening_tag_in_the_prompt() -> None:
         assert quirks.starts_inside_tag
 
 
+def test_the_closing_tag_may_be_another_or_follow_a_sentence() -> None:
+    """Gemma 4 on vLLM, and DeepSeek-V4 on SGLang."""
+    for piece, tag in (("Scan.\n<channel|>", "<channel|>"), ("Done.</think>Hi", "</think>")):
+        quirks = StreamQuirks()
+        quirks.detect_unopened_tag("", piece)
+        assert quirks.starts_inside_tag
+        assert split([f"Hm.{tag}Hi"], quirks=quirks) == ("Hm.", "Hi")
+
+
 @pytest.mark.parametrize("finish", ["stop", "length"])
 def test_a_wrong_assumption_costs_no_answer_and_is_dropped(finish: str) -> None:
     """The whole answer becomes text at its end, and the next answer streams normally."""
