@@ -31,6 +31,7 @@ _OPTIONS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 4_000,
     "target_session_attrs": "read-write",
+    "client_encoding": "UTF8",  # as in bot.store.postgres.server
 }
 
 _UNAVAILABLE = (psycopg.OperationalError, psycopg.InternalError, psycopg.InterfaceError)
