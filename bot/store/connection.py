@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from bot.domain.errors import StoreUnavailable
 from bot.store.database import Database
 from bot.store.errors import translate_errors
 from bot.store.locks import Locks, everything
+from bot.store.values import storable_parameters
 
 T = TypeVar("T")
 
@@ -66,6 +67,18 @@ class SqliteConnection(aiosqlite.Connection):
         """Wait for the functions that were passed to `run`, then close."""
         self._closing = True
         await super().close()
+
+
+class StoringConnection(sqlite3.Connection):
+    """A connection that can store every text and number: see `bot.store.values`."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """Run one statement."""
+        return super().execute(sql, storable_parameters(parameters))
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+        """Run one statement once for each set of parameters."""
+        return super().executemany(sql, map(storable_parameters, parameters))
 
 
 # ── writing ───────────────────────────────────────────────────────────────────────────────────
@@ -195,7 +208,9 @@ async def open_readers(path: Path, *, count: int, busy_timeout: float) -> AsyncI
 
 
 def _connect(path: Path, busy_timeout: float, *pragmas: str) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
+    db = sqlite3.connect(
+        path, timeout=busy_timeout, isolation_level=None, factory=StoringConnection
+    )
     try:
         db.row_factory = sqlite3.Row
         for pragma in pragmas:

@@ -24,6 +24,7 @@ import structlog
 from bot.domain.errors import StoreError
 from bot.domain.privacy import Erasure, Person
 from bot.store import erasure, files, personal_records, search_fts5
+from bot.store.connection import StoringConnection
 from bot.store.database import Database
 from bot.store.errors import translate_errors
 
@@ -216,7 +217,7 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=5.0, isolation_level=None)
+    db = sqlite3.connect(path, timeout=5.0, isolation_level=None, factory=StoringConnection)
     db.row_factory = sqlite3.Row
     for pragma in ("foreign_keys = ON", "secure_delete = ON", "synchronous = FULL"):
         db.execute(f"PRAGMA {pragma}")

@@ -29,6 +29,7 @@ from bot.ports.clock import Clock
 from bot.ports.cluster import Cluster, LeaseStore
 from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.store import migrate
+from bot.store.connection import StoringConnection
 from bot.store.database import Database
 from bot.store.errors import translate_errors
 from bot.store.installations import InstallationsBeside
@@ -205,7 +206,11 @@ def _open_file(path: Path, mode: str) -> Iterator[Database]:
     uri = f"{path.as_uri()}?mode={mode}"
     with (
         translate_errors(path),
-        closing(sqlite3.connect(uri, uri=True, timeout=5.0, isolation_level=None)) as db,
+        closing(
+            sqlite3.connect(
+                uri, uri=True, timeout=5.0, isolation_level=None, factory=StoringConnection
+            )
+        ) as db,
     ):
         db.row_factory = sqlite3.Row
         yield db
