@@ -19,7 +19,7 @@ import aiosqlite
 
 from bot.domain.errors import StoreUnavailable
 from bot.store.database import Database
-from bot.store.errors import translate_errors
+from bot.store.errors import inode_of, moved, translate_errors
 from bot.store.locks import Locks, everything
 from bot.store.values import storable_parameters
 
@@ -116,10 +116,14 @@ class Writer:
     All waiting transactions share one commit, because most of a commit's cost is the flush to disk
     (100 transactions: 20 ms one by one, 3 ms in a group). Each call on the thread commits
     everything in the queue, so an earlier call may already have committed the caller's job.
+
+    Nothing is written once the file's name leads elsewhere: it would be lost at the next start.
+    SQLite itself checks this only without a write-ahead log.
     """
 
     def __init__(self, connection: SqliteConnection) -> None:
         self._connection = connection
+        self._file = inode_of(connection.path)
         self._waiting: deque[_Job[Any]] = deque()  # the event loop appends, the thread takes
 
     async def run(self, transaction: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
@@ -142,6 +146,8 @@ class Writer:
 
     def _commit(self, db: sqlite3.Connection, jobs: Sequence[_Job[Any]]) -> None:
         try:
+            if inode_of(self._connection.path) != self._file:
+                raise moved(self._connection.path)
             db.execute("BEGIN IMMEDIATE")
             for job in jobs:
                 job.attempt(db)
