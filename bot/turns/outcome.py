@@ -203,7 +203,7 @@ def result_to_show(claim: Claim, result: TurnResult) -> TurnResult:
 
 
 def cannot_be_shown() -> str:
-    """What is shown in place of an answer that the platform does not take."""
+    """The sentence in place of an answer that the platform does not take, as Markdown."""
     return ReplyParts(sentences=(texts.NOT_SHOWN,)).markdown()
 
 
