@@ -478,7 +478,11 @@ async def test_a_deleted_thread_ends_its_turn_and_the_next_turn_works(world: Wor
 
 
 async def test_a_refused_reply_is_shown_as_plain_text(world: World) -> None:
-    world.adapter.faults.extend([Refused("invalid_blocks"), Refused("invalid_blocks")])
+    def refuse(request: Request) -> None:
+        if texts.SHOWN_PLAINLY not in request.text:
+            raise Refused("invalid_blocks")
+
+    world.adapter.refuses = refuse
     await world.ask(1)
     (shown,) = world.shown()
     assert "Hello." in shown
