@@ -125,7 +125,8 @@ class DurableInbox(CatchUpRecords):
     async def edited(self, incoming: Incoming, edited_at: float) -> None:
         """Apply an edit, or receive the message if only the edit makes it address the bot.
 
-        So is a message that the edit has overtaken. An edit by a person who may not ask changes nothing.
+        So is a message that the edit has overtaken. An edit by a person who may not ask changes
+        nothing.
         """
         self._observer.event_received(incoming.key.platform)
         await self._order.settle(incoming.key)  # the message itself may still be arriving
@@ -144,8 +145,9 @@ class DurableInbox(CatchUpRecords):
         self._intake.wake(incoming)
 
     async def _is_on_its_way(self, incoming: Incoming) -> bool:
-        """Whether an unknown message may still arrive, with its older text, because it was sent just
-        now, after its conversation had begun.
+        """Whether an unknown message may still arrive, with its older text.
+
+        It was sent just now, after its conversation had begun.
 
         Another process may be storing it, or the platform delivers it again after a failure.
         """
