@@ -38,10 +38,11 @@ from bot.store.store import SqlStore
 from bot.store.workload import file_size
 
 START_SECONDS = 60.0
-"""How long a start waits for a PostgreSQL server that restarts or cannot be reached yet."""
+"""How long a start waits for a PostgreSQL server that restarts, cannot be reached yet, or still has
+the connections of processes that are being replaced."""
 
-# Classes of SQLSTATE: no connection, and shutting down, starting or recovering.
-_RESTARTING = ("08", "57")
+# Codes, or their classes: no connection, too many, and shutting down, starting or recovering.
+_PASSING = ("08", "53300", "57")
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -132,7 +133,7 @@ async def _join(settings: Settings, clock: Clock, observer: Observer) -> _Opened
 
 
 async def _once_reachable(operation: Callable[[], Awaitable[_Opened]], clock: Clock) -> _Opened:
-    """Return the result of `operation`; a server that restarts gets `START_SECONDS` to come back.
+    """Return the result of `operation`; a server that takes no connection gets `START_SECONDS`.
 
     Raises StoreUnavailable after that, and immediately for any other cause.
     """
@@ -142,7 +143,7 @@ async def _once_reachable(operation: Callable[[], Awaitable[_Opened]], clock: Cl
             return await operation()
         except StoreUnavailable as error:
             pause = next(pauses)
-            if not str(error.code).startswith(_RESTARTING) or clock.monotonic() + pause > until:
+            if not str(error.code).startswith(_PASSING) or clock.monotonic() + pause > until:
                 raise
             log.warning("waiting for the database", error=str(error), seconds=pause)
         await clock.sleep(pause)

@@ -123,17 +123,24 @@ async def test_a_commit_without_an_answer_is_looked_up(behind_proxy: Proxied) ->
     assert (await claim_next(behind_proxy.store, 1)).fence.attempt == 2
 
 
+def role_with(server: PostgresServer, database: str, *, connections: int) -> str:
+    """Create a role that may use the database, and return its name."""
+    role = f"role_{database}"
+    server.run(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT {connections}")
+    with psycopg.connect(server.url(database)) as db:
+        for schema in ("public", "threadline_erased"):
+            db.execute(f"GRANT ALL ON SCHEMA {schema} TO {role}")
+            db.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {role}")
+    return role
+
+
 async def test_a_server_with_room_for_few_connections_serves_everyone(
     server: PostgresServer, database: str
 ) -> None:
     """Hosted databases limit the connections of a role, often to fewer than a process wants."""
-    role, place = f"role_{database}", server.url(database)
-    server.run(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 6")
-    with psycopg.connect(place) as db:
-        for schema in ("public", "threadline_erased"):
-            db.execute(f"GRANT ALL ON SCHEMA {schema} TO {role}")
-            db.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {role}")
-    async with open_at(place.replace("threadline@", f"{role}@"), Limits()) as store:
+    role = role_with(server, database, connections=6)
+    place = server.url(database).replace("threadline@", f"{role}@")
+    async with open_at(place, Limits()) as store:
         messages = [said(number, where=key(f"t{number}")) for number in range(60)]
         accepted = await asyncio.gather(*map(store.accept, messages))
     assert {each.receipt for each in accepted} == {Receipt.QUESTION}
@@ -513,6 +520,15 @@ async def test_a_start_waits_for_a_server_that_restarts(
     clock = HurriedClock(lambda: server.process or server.start())
     await start_on(server.url(database), clock)
     assert clock.slept > 0
+
+
+async def test_a_start_waits_until_other_processes_free_connections(
+    server: PostgresServer, database: str
+) -> None:
+    role = role_with(server, database, connections=6)
+    place = server.url(database).replace("threadline@", f"{role}@")
+    old = [psycopg.connect(place) for _ in range(6)]
+    await start_on(place, HurriedClock(lambda: [each.close() for each in old]))
 
 
 async def test_a_start_gives_up_a_server_that_stays_away() -> None:
