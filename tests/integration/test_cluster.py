@@ -212,6 +212,19 @@ async def test_names_are_spread_evenly_and_move_with_the_members(members: list[M
     assert Shard.held_by == {}
 
 
+async def test_a_share_whose_change_failed_is_told_again(members: list[Member]) -> None:
+    Shard.held_by = {}
+    shard, bugs = Shard("ann"), [LookupError("a bug")]
+
+    async def take(held: frozenset[str]) -> None:
+        if bugs:
+            raise bugs.pop()
+        await shard.take(held)
+
+    async with members[0].cluster.share("shards", ["1", "2"], take):
+        await until(lambda: len(shard.held) == 2)
+
+
 async def test_the_names_of_a_dead_process_are_taken_over(
     members: list[Member], place: PostgresPlace
 ) -> None:
