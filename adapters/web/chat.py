@@ -11,7 +11,6 @@ import contextlib
 import math
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from itertools import count
 from typing import Any
 
 from fastapi import HTTPException
@@ -20,6 +19,7 @@ from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub
 from adapters.web.page_serializers import page_message
 from adapters.web.places import API_CHANNEL, PLATFORM, Places, is_on_page
+from bot.common.clock import rising_microseconds
 from bot.domain import access_texts, http_texts
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey, Effort
@@ -70,8 +70,8 @@ class ChatService:
         self.html_pool, self.currency = html_pool, currency
         self.inbox: Inbox | None = None
         self._answers: dict[str, asyncio.Future[CommandReply]] = {}
-        # Positions are unique, even across restarts.
-        self._positions = count(int(clock.time() * 1_000_000))
+        # A user's next question may reach another process; a turn answers both in this order.
+        self._positions = rising_microseconds(clock.time)
 
     def require_inbox(self) -> Inbox:
         """The inbox. Raises HTTPException 503 while the adapter is not running."""

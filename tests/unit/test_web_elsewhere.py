@@ -1,8 +1,9 @@
-"""A program waits for an answer that another process writes."""
+"""Several processes serve one user."""
 
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,6 +16,8 @@ from adapters.web.hub import Hub
 from adapters.web.live_follower import LiveFollower
 from bot.common.local_cluster import LocalCluster
 from bot.domain.cluster import Signal, SignalKind
+from bot.domain.conversations import ConversationKey, Visibility
+from bot.domain.inbox import Address
 from tests.support.clock import ManualClock
 
 
@@ -37,9 +40,27 @@ class Library:
         return self.reply_
 
 
-def service_of(library: Library, hub: Hub) -> ChatService:
+def service_of(library: Library, hub: Hub, clock: ManualClock | None = None) -> ChatService:
     parts: dict[str, Any] = {"library": library, "hub": hub, "html_pool": None}
-    return ChatService(**parts, clock=ManualClock())
+    return ChatService(**parts, clock=clock or ManualClock())
+
+
+def test_questions_at_two_processes_keep_their_order() -> None:
+    """One process has run for longer, and one machine's clock is set back."""
+    clock, key = ManualClock(), ConversationKey("web", "ann", "web", "t1")
+    record: Any = SimpleNamespace(
+        conversation=SimpleNamespace(key=key, visibility=Visibility.PRIVATE)
+    )
+    old = service_of(Library(), Hub(), clock)
+    clock.jump(100.0)
+    new = service_of(Library(), Hub(), clock)
+    positions = []
+    for service in (new, old, new, new, old, old):
+        clock.jump(0.001)
+        positions.append(service.incoming(record, "ann", "?", "m", Address.DIRECT).position)
+    assert positions == sorted(positions)
+    clock.jump(-50.0)
+    assert old.incoming(record, "ann", "?", "m", Address.DIRECT).position > positions[-1]
 
 
 async def test_the_signal_of_its_end_completes_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
