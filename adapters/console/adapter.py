@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 from typing import TextIO
 
 from adapters.console.attachments import Attachments
@@ -21,6 +20,7 @@ from adapters.console.surface import (
     ReplyText,
     limits,
 )
+from bot.common.clock import rising_microseconds
 from bot.domain import access_texts, terminal_texts, texts
 from bot.domain.attachments import Download, Omission
 from bot.domain.conversations import Author, ConversationKey
@@ -68,7 +68,7 @@ class ConsoleAdapter:
         self._answered = asyncio.Event()
         self._directory = OpenDirectory(self._tell, is_admin=lambda _user: True)
         # Messages in one conversation never share a number, even across restarts.
-        self._numbers = count(time.time_ns() // 1_000)
+        self._numbers = rising_microseconds(time.time)
 
     @property
     def name(self) -> str:

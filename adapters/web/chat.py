@@ -19,6 +19,7 @@ from adapters.web.hub import Hub
 from adapters.web.page_serializers import page_message
 from adapters.web.places import API_CHANNEL, PLATFORM, Places, is_on_page
 from adapters.web.size_limit import message_size
+from bot.common.clock import rising_microseconds
 from bot.domain import access_texts, http_texts
 from bot.domain.attachments import IncomingAttachment
 from bot.domain.conversations import Author, ConversationKey, Effort
@@ -69,7 +70,8 @@ class ChatService:
         self.html_pool, self.currency = html_pool, currency
         self.inbox: Inbox | None = None
         self._answers: dict[str, asyncio.Future[CommandReply]] = {}
-        self._position = 0
+        # A user's next question may reach another process; a turn answers both in this order.
+        self._positions = rising_microseconds(clock.time)
 
     def require_inbox(self) -> Inbox:
         """The inbox. Raises HTTPException 503 while the adapter is not running."""
@@ -108,7 +110,7 @@ class ChatService:
             key=key,
             channel=key.channel,
             message_id=message_id,
-            position=self._next_position(),
+            position=next(self._positions),
             author=Author(id=user, name=user),
             text=text,
             address=address,
@@ -117,12 +119,6 @@ class ChatService:
             attachments=attachments,
             revises=revises,
         )
-
-    def _next_position(self) -> int:
-        """The time in microseconds, because other processes get questions of the same conversation;
-        unique in this one."""
-        self._position = max(self._position + 1, int(self.clock.time() * 1_000_000))
-        return self._position
 
     async def revise(
         self,

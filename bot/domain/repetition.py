@@ -26,6 +26,7 @@ class Repetition:
 
     def __init__(self, texts: Iterable[str], names: Iterable[str] = ()) -> None:
         self._runs: set[tuple[str, ...]] = set()
+        self._sizes: set[int] = set()  # of the runs
         self._rare: set[str] = set()
         self._names = [name.casefold() for name in names if len(name) > 1]
         self._labels = [f"{name} {verb}" for name in self._names for verb in ("wrote",)]
@@ -38,6 +39,7 @@ class Repetition:
     def _add(self, words: list[str]) -> None:
         size = min(RUN, len(words))
         if size >= FEWEST:
+            self._sizes.add(size)
             self._runs.update(zip(*(words[start:] for start in range(size)), strict=False))
         self._rare.update(word for word in words if len(word) >= RARE and not word.isalpha())
 
@@ -46,7 +48,7 @@ class Repetition:
         words = _words(text)
         if any(word in self._rare for word in words):
             return True
-        for size in {len(run) for run in self._runs}:
+        for size in self._sizes:
             if any(
                 run in self._runs for run in zip(*(words[n:] for n in range(size)), strict=False)
             ):

@@ -125,12 +125,15 @@ class DurableInbox(CatchUpRecords):
     async def edited(self, incoming: Incoming, edited_at: float) -> None:
         """Apply an edit, or receive the message if only the edit makes it address the bot.
 
-        An edit by a person who may not ask changes nothing.
+        So is a message that the edit has overtaken. An edit by a person who may not ask changes
+        nothing.
         """
         self._observer.event_received(incoming.key.platform)
         await self._order.settle(incoming.key)  # the message itself may still be arriving
         is_known = await self._store.conversation_of(incoming.source) is not None
         if not is_known and not incoming.address.begins:
+            if await self._is_on_its_way(incoming):
+                await self.receive(incoming)
             return
         admission = await self._gate.judge_edit(incoming)
         if is_known and admission.refused:
@@ -140,6 +143,16 @@ class DurableInbox(CatchUpRecords):
         if not await self._apply_edit(admission, edited_at):
             await self.receive(incoming)
         self._intake.wake(incoming)
+
+    async def _is_on_its_way(self, incoming: Incoming) -> bool:
+        """Whether an unknown message may still arrive, with its older text.
+
+        It was sent just now, after its conversation had begun.
+
+        Another process may be storing it, or the platform delivers it again after a failure.
+        """
+        is_recent = self._clock.time() - incoming.sent_at < RECENT_EDIT_SECONDS
+        return is_recent and await self._store.has_message_before(incoming.key, incoming.position)
 
     async def _apply_edit(self, admission: Admission, edited_at: float) -> bool:
         prepared = self._intake.prepare(admission.incoming)

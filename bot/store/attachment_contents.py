@@ -41,8 +41,8 @@ def save_bytes(
             "id": attachment,
             "digest": digest,
             "size": len(download.data),
-            "name": rows.storable(download.name),
-            "media_type": rows.storable(download.media_type),
+            "name": download.name,
+            "media_type": download.media_type,
             "state": "ready" if attachment_rows.has_extract(db, digest) else "pending",
         },
     )
@@ -69,13 +69,13 @@ def _extract_values(digest: str, extract: Extract) -> dict[str, object]:
         "digest": digest,
         "version": EXTRACT_VERSION,
         "kind": extract.kind.value,
-        "media_type": rows.storable(extract.media_type),
-        "language": rows.storable(extract.language),
-        "title": rows.storable(extract.title),
-        "date": rows.storable(extract.date),
+        "media_type": extract.media_type,
+        "language": extract.language,
+        "title": extract.title,
+        "date": extract.date,
         "notes": json.dumps(extract.notes),
         "characters": len(extract.text),
-        "text": rows.storable(extract.text),
+        "text": extract.text,
     }
 
 
@@ -87,7 +87,7 @@ def _insert_image(db: Database, digest: str, number: int, part: int, image: Imag
         "media_type": image.media_type,
         "width": image.width,
         "height": image.height,
-        "label": rows.storable(image.label),
+        "label": image.label,
     }
     rows.insert(db, "extract_images", values)
 

@@ -23,6 +23,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.records import AttachmentRecord
 from bot.store import files, rows
 from bot.store.database import Database, Locking, Row, batches, marks, take_locks
+from bot.store.values import storable
 
 _OTHER_NUMBERS = 1_000_000  # above every number, so renumbering causes no collision
 
@@ -49,12 +50,12 @@ def _insert(
         "uid": str(uuid.uuid4()),
         "message_id": message,
         "number": number,
-        "identity": rows.storable(identity_of(attachment)),
-        "name": rows.storable(attachment.name),
-        "media_type": rows.storable(attachment.media_type),
+        "identity": identity_of(attachment),
+        "name": attachment.name,
+        "media_type": attachment.media_type,
         "size": attachment.size if attachment.data is None else len(attachment.data),
         "locator": json.dumps(_locator(attachment, digest)),
-        "transcript": rows.storable(attachment.transcript),
+        "transcript": attachment.transcript,
         "is_link": attachment.is_link,
         "is_paste": attachment.is_paste,
         "is_voice": attachment.is_voice,
@@ -164,7 +165,7 @@ def replace(
 
 def _take(stored: list[Row], attachment: IncomingAttachment) -> Row | None:
     """Remove this attachment's row from `stored`, and return it."""
-    identity = rows.storable(identity_of(attachment))
+    identity = storable(identity_of(attachment))
     for row in stored:
         same = (row["is_link"], row["identity"]) == (attachment.is_link, identity)
         if same and not _differs(row, attachment):
@@ -190,7 +191,7 @@ def _refresh(db: Database, row: Row, attachment: IncomingAttachment) -> None:
         locator = json.dumps(_locator(attachment, row["digest"]))
         db.execute(
             "UPDATE attachments SET locator = ?, transcript = ? WHERE id = ?",
-            (locator, rows.storable(attachment.transcript) or row["transcript"], row["id"]),
+            (locator, attachment.transcript or row["transcript"], row["id"]),
         )
 
 

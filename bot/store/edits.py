@@ -13,6 +13,7 @@ from bot.domain.attachments import IncomingAttachment
 from bot.domain.inbox import Change, Effect
 from bot.store import access, attachment_rows, contexts, feedback, rows
 from bot.store.database import Database, Row
+from bot.store.values import storable
 
 # How long to remember the deletion of an unknown message, in seconds. Slack redelivers an event for
 # six minutes; Discord's history, which a backfill reads, has no deleted messages.
@@ -38,7 +39,7 @@ def edit(
     message = _message(db, source)
     if message is None:
         return Change(Effect.UNKNOWN)
-    turn, text = _turn(db, message["turn_id"]), rows.storable(text)
+    turn, text = _turn(db, message["turn_id"]), storable(text)
     known = message["edited_at"]
     if message["erased_at"] is not None or (known is not None and edited_at <= known):
         # An older edit that arrived late, or the same edit with another display name in its text.

@@ -7,6 +7,7 @@ no names. A database is used only after every entry of the list was applied to i
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ import structlog
 from bot.domain.errors import StoreError
 from bot.domain.privacy import Erasure, Person
 from bot.store import erasure, files, personal_records, search_fts5
+from bot.store.connection import StoringConnection
 from bot.store.database import Database
 from bot.store.errors import translate_errors
 
@@ -46,6 +48,8 @@ class ErasureList:
             secrets.token_hex(6), self.digest(person.platform, person.id), person.platform,
             person.workspace, at,
         )  # fmt: skip
+        if not self._lines():  # someone deleted the file: other entries need the same salt
+            self._append(json.dumps({"salt": self._salt().hex()}))
         self._append(json.dumps(asdict(entry)))
         self._known = None
         return entry
@@ -121,7 +125,9 @@ class ErasureList:
             try:
                 size = os.fstat(descriptor).st_size
                 is_cut = size and os.pread(descriptor, 1, size - 1) != b"\n"
-                os.write(descriptor, f"{chr(10) if is_cut else ''}{line}\n".encode())
+                data = f"{chr(10) if is_cut else ''}{line}\n".encode()
+                if os.write(descriptor, data) < len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -216,7 +222,7 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=5.0, isolation_level=None)
+    db = sqlite3.connect(path, timeout=5.0, isolation_level=None, factory=StoringConnection)
     db.row_factory = sqlite3.Row
     for pragma in ("foreign_keys = ON", "secure_delete = ON", "synchronous = FULL"):
         db.execute(f"PRAGMA {pragma}")

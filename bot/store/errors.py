@@ -42,6 +42,23 @@ def unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:
     return StoreUnavailable(f"The database {path} {sentence}", code=primary_code(error))
 
 
+def moved(path: Path) -> StoreUnavailable:
+    """The error for a database whose file was deleted or replaced by another one."""
+    return StoreUnavailable(
+        f"The database {path} was deleted or replaced while Threadline runs: put the file back, or "
+        "restart Threadline to use what is there now.",
+        code=sqlite3.SQLITE_READONLY,
+    )
+
+
+def inode_of(path: Path) -> int | None:
+    """The number of the file at `path`; None if there is none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
 def damage_message(path: Path) -> str:
     """The message for a database in which a check found damage."""
     return f"The database {path} {_SENTENCES[sqlite3.SQLITE_CORRUPT]}"

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 
 from bot.domain.conversations import ConversationKey
 from bot.domain.feedback import MAX_COMMENT, Feedback, Vote, VoteEffect
-from bot.store import locks, rows
+from bot.store import locks
 from bot.store.database import Database
 from bot.store.operations import Operations, reads, writes_at
+from bot.store.values import storable
 
 
 def press(
@@ -124,7 +125,7 @@ def _delete(db: Database, turn: int, person: str) -> None:
 
 
 def _comment(text: str) -> str:
-    return rows.storable(text.strip())[:MAX_COMMENT]
+    return storable(text.strip())[:MAX_COMMENT]
 
 
 class SqlFeedback(Operations):

@@ -128,8 +128,13 @@ class HealthMonitor:
         while True:
             await self._failing.wait()
             await self._clock.sleep(PROBE_SECONDS)
-            with contextlib.suppress(StoreUnavailable):
+            try:
                 await writer.run(self._write_something)
+            except StoreUnavailable:
+                continue
+            except Exception:
+                # A failed probe must not end the task, or an idle bot would never notice the end.
+                log.exception("the database could not be probed")
 
 
 class MonitoredRunner:

@@ -29,6 +29,7 @@ from bot.ports.clock import Clock
 from bot.ports.cluster import Cluster, LeaseStore
 from bot.ports.metrics import NO_OBSERVER, Observer
 from bot.store import migrate
+from bot.store.connection import StoringConnection
 from bot.store.database import Database
 from bot.store.errors import translate_errors
 from bot.store.installations import InstallationsBeside
@@ -37,10 +38,11 @@ from bot.store.store import SqlStore
 from bot.store.workload import file_size
 
 START_SECONDS = 60.0
-"""How long a start waits for a PostgreSQL server that restarts or cannot be reached yet."""
+"""How long a start waits for a PostgreSQL server that restarts, cannot be reached yet, or still has
+the connections of processes that are being replaced."""
 
-# Classes of SQLSTATE: no connection, and shutting down, starting or recovering.
-_RESTARTING = ("08", "57")
+# Codes, or their classes: no connection, too many, and shutting down, starting or recovering.
+_PASSING = ("08", "53300", "57")
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -131,7 +133,7 @@ async def _join(settings: Settings, clock: Clock, observer: Observer) -> _Opened
 
 
 async def _once_reachable(operation: Callable[[], Awaitable[_Opened]], clock: Clock) -> _Opened:
-    """Return the result of `operation`; a server that restarts gets `START_SECONDS` to come back.
+    """Return the result of `operation`; a server that takes no connection gets `START_SECONDS`.
 
     Raises StoreUnavailable after that, and immediately for any other cause.
     """
@@ -141,7 +143,7 @@ async def _once_reachable(operation: Callable[[], Awaitable[_Opened]], clock: Cl
             return await operation()
         except StoreUnavailable as error:
             pause = next(pauses)
-            if not str(error.code).startswith(_RESTARTING) or clock.monotonic() + pause > until:
+            if not str(error.code).startswith(_PASSING) or clock.monotonic() + pause > until:
                 raise
             log.warning("waiting for the database", error=str(error), seconds=pause)
         await clock.sleep(pause)
@@ -205,7 +207,11 @@ def _open_file(path: Path, mode: str) -> Iterator[Database]:
     uri = f"{path.as_uri()}?mode={mode}"
     with (
         translate_errors(path),
-        closing(sqlite3.connect(uri, uri=True, timeout=5.0, isolation_level=None)) as db,
+        closing(
+            sqlite3.connect(
+                uri, uri=True, timeout=5.0, isolation_level=None, factory=StoringConnection
+            )
+        ) as db,
     ):
         db.row_factory = sqlite3.Row
         yield db

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+
+import structlog
 
 from bot.domain.errors import StoreUnavailable
 from bot.store import files, locks
 from bot.store.health import Runner
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class Purger:
@@ -51,6 +55,10 @@ class Purger:
             await self._waking.wait()
             self._waking.clear()
             closing = self._closing  # read before the last round, which sees all deletions
-            with suppress(StoreUnavailable):
-                while await self._read(files.has_discarded):
-                    await self._write(files.purge_chunk, lock=locks.by_purge)
+            try:
+                await self.finish()
+            except StoreUnavailable:
+                continue  # the health monitor has logged it
+            except Exception:
+                # A failed round must not end the task, or no later file would be deleted.
+                log.exception("deleted files could not be purged; the next deletion tries again")

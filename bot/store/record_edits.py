@@ -29,7 +29,7 @@ def create(db: Database, now: float, new: NewConversation) -> ConversationKey:
         "effort": new.effort.value if new.effort else None,
         "visibility": new.visibility.value,
         "began_by_id": new.began_by.id,
-        "began_by_name": rows.storable(new.began_by.name),
+        "began_by_name": new.began_by.name,
         "created_at": now,
         "updated_at": now,
     }
@@ -62,7 +62,7 @@ def update(
     if not isinstance(effort, Unchanged):
         changes["effort"] = effort.value if effort else None
     if not isinstance(instructions, Unchanged):
-        text = rows.storable(instructions.strip())
+        text = instructions.strip()
         changes |= {"instructions": text, "instructions_at": now if text else None}
     if not isinstance(temperature, Unchanged):
         changes["temperature"] = temperature
@@ -129,9 +129,9 @@ def _append(
         "idx": rows.take(db, conversation, 1),
         "role": role.value,
         "kind": "history",
-        "content": rows.storable(content),
+        "content": content,
         "author_id": author.id if author else None,
-        "author_name": rows.storable(author.name) if author else None,
+        "author_name": author.name if author else None,
         "created_at": now,
     }
     _touch(db, conversation, now)
@@ -152,7 +152,7 @@ def change(
         return None
     if role is not None and role.value != row["role"] and row["kind"] != "history":
         raise RecordHeld(http_texts.ROLE_FIXED)
-    text = row["content"] if content is None else rows.storable(content)
+    text = row["content"] if content is None else content
     db.execute(
         "UPDATE messages SET content = ?, role = ?, edited_at = ? WHERE id = ?",
         (text, role.value if role else row["role"], now, row["id"]),

@@ -95,7 +95,7 @@ def _ask(
         "kind": "question",
         "content": text,
         "author_id": author.id,
-        "author_name": rows.storable(author.name),
+        "author_name": author.name,
         "source": f"{page['source']}/continue-{turn['id']}",
         "channel": page["channel"],
         "message_id": page["message_id"],

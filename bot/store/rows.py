@@ -23,21 +23,10 @@ from bot.domain.failures import FailureReason
 from bot.domain.model import Usage
 from bot.domain.turns import Fence, Outcome, PageRecord, Question, TurnResult
 from bot.store.database import Database, Row
+from bot.store.values import storable
 
 EVERYTHING = 2**63 - 1  # SQLite's largest integer: above every position
 NAME_LENGTH = 80  # the longest name of a conversation, in characters: one line in a list
-
-
-def storable(text: str) -> str:
-    """Convert `text` to a form that both databases can store: valid UTF-8 without NUL.
-
-    JSON may contain lone surrogates: a pair is joined, a single one becomes U+FFFD, as does NUL.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def name_of(text: str) -> str:

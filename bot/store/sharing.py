@@ -184,7 +184,7 @@ def set_default_model(
         "INSERT INTO personal_defaults (platform, person, model, set_at) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (platform, person) DO UPDATE SET model = excluded.model,"
         " set_at = excluded.set_at",
-        (platform, person, rows.storable(model), now),
+        (platform, person, model, now),
     )
 
 

@@ -211,8 +211,8 @@ def _values(result: TurnResult) -> dict[str, object]:
     return {
         "outcome": result.outcome.value,
         "error": None if result.failure is None else result.failure.value,
-        "display": rows.storable(result.display),
-        "content": rows.storable(result.content),
+        "display": result.display,
+        "content": result.content,
         "model": result.model,
         "first_token_at": result.first_token_at,
         "finish_reason": result.finish_reason,

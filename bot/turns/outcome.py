@@ -199,7 +199,12 @@ def result_to_show(claim: Claim, result: TurnResult) -> TurnResult:
     fails = claim.failures >= MAX_DISPLAY_FAILURES or claim.lone_deaths >= MAX_LONE_DEATHS
     if not fails or claim.result is None or not result.display:
         return result
-    return replace(result, display=ReplyParts(sentences=(texts.NOT_SHOWN,)).markdown())
+    return replace(result, display=cannot_be_shown())
+
+
+def cannot_be_shown() -> str:
+    """The sentence in place of an answer that the platform does not take, as Markdown."""
+    return ReplyParts(sentences=(texts.NOT_SHOWN,)).markdown()
 
 
 def controls_for(result: TurnResult, *, rateable: bool = False) -> tuple[Control, ...]:

@@ -37,7 +37,9 @@ from bot.turns import owners
 from bot.turns.access import AskerCheck
 from bot.turns.exchange import ModelExchange
 from bot.turns.outcome import (
+    MAX_DISPLAY_FAILURES,
     ReplyDraft,
+    cannot_be_shown,
     completed_result,
     controls_for,
     failed_result,
@@ -128,6 +130,11 @@ class _Attempt:
             result = await self._show()
         except Gone as error:
             log.warning("the reply's channel is gone", reason=str(error))
+            result = await self._conclude(self._draft.to_result(Outcome.GONE))
+        except Refused as error:
+            if self._claim.failures < MAX_DISPLAY_FAILURES:
+                raise
+            log.error("the platform takes no reply here at all", reason=str(error))
             result = await self._conclude(self._draft.to_result(Outcome.GONE))
         with tracing.span("finish"):
             await retry_while_unavailable(
@@ -243,15 +250,17 @@ class _Attempt:
 
 
 async def _show_result(reply: Publisher, controls: tuple[Control, ...], display: str) -> None:
-    """Show the whole reply, falling back to plain text if the platform refuses its Markdown."""
-    try:
-        reply.finish(display, controls=controls)
-        await reply.wait_until_shown()
-    except Refused as error:
-        log.error("the platform refused the reply", error=str(error))
-        plain = texts.SHOWN_PLAINLY + "\n\n" + _indent(display)
-        reply.finish(plain, controls=controls)
-        await reply.wait_until_shown()
+    """Show the whole reply. If the platform refuses its Markdown, show plain text; if it refuses
+    the words (a filter of a server or a workspace), say so."""
+    plain = texts.SHOWN_PLAINLY + "\n\n" + _indent(display)
+    for text in (display, plain):
+        try:
+            reply.finish(text, controls=controls)
+            return await reply.wait_until_shown()
+        except Refused as error:
+            log.error("the platform refused the reply", error=str(error))
+    reply.finish(cannot_be_shown(), controls=controls)
+    return await reply.wait_until_shown()
 
 
 def _indent(markdown: str) -> str:

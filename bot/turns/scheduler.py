@@ -187,11 +187,12 @@ class Scheduler:
         return len(late)
 
     async def _run_turns(self, conversation: int) -> None:
+        failures = 0
         try:
             while conversation in self._woken and not self._draining:
                 self._woken.discard(conversation)
                 async with self._quarantine.admission(conversation):
-                    await self._run_next(conversation)
+                    failures = await self._run_next(conversation, failures)
         finally:
             del self._tasks[conversation]
             self._interrupts.pop(conversation, None)
@@ -202,31 +203,41 @@ class Scheduler:
     def _leave(self, conversation: int) -> None:
         """Called if a turn may stay in the store because this process is draining."""
 
-    async def _run_next(self, conversation: int) -> None:
-        """Run the conversation's next turn, if any, and wake the conversation for another."""
-        failures = 1
+    async def _run_next(self, conversation: int, failed: int) -> int:
+        """Run the conversation's next turn, if any, and wake the conversation for another.
+
+        `failed` is how many times in a row this has failed; returns the new number.
+        """
+        failures = failed + 1
         lease: TurnLease = UNLIMITED
         try:
             claim, since = await retry_while_unavailable(
                 lambda: self._claim(conversation), self._clock.sleep
             )
             if claim is None:
-                return
-            failures = claim.failures + 1
+                return 0
+            failures = max(failures, claim.failures + 1)
             self._woken.add(conversation)
             interrupt = self._make_interrupt(claim)
             interrupt.lease = lease = self._cluster.hold(claim.fence, interrupt, since=since)
             await self._run(claim, interrupt)
+            return 0
         except StoreUnavailable as error:
             log.error("the database failed", conversation=conversation, error=str(error))
-            self._woken.add(conversation)
-            await self._clock.sleep(RETRY.after(failures))
+            await self._pause(conversation, failures)
         except Exception:
             # The turn's boundary: the turn is still in the store, so it is retried after any error.
             log.exception("a turn failed", conversation=conversation)
-            await self._clock.sleep(RETRY.after(failures))
+            await self._pause(conversation, failures)
         finally:
             lease.release()  # only now: no other process should retry during the pause
+        return failures
+
+    async def _pause(self, conversation: int, failures: int) -> None:
+        """Wait before the next attempt, which may be the conversation's only one: nothing else may
+        wake it."""
+        self._woken.add(conversation)
+        await self._clock.sleep(RETRY.after(failures))
 
     async def _claim(self, conversation: int) -> tuple[Claim | None, float]:
         """The claim, and the time of the request for it: the turn's lease may begin then."""

@@ -16,7 +16,7 @@ from bot.domain.errors import LostOwnership, StoreUnavailable
 from bot.domain.turns import Fence, Outcome
 from bot.ports.cluster import LEASE_SECONDS, SEND_SECONDS
 from bot.store.cluster.cluster import PostgresCluster
-from bot.store.cluster.signals import MAX_BYTES, decode, encode
+from bot.store.cluster.signals import MAX_BYTES, Listener, decode, encode
 from bot.store.postgres.server import Server
 from bot.store.postgres.store import PostgresStore
 from tests.support.postgres_server import SharedServer
@@ -212,6 +212,19 @@ async def test_names_are_spread_evenly_and_move_with_the_members(members: list[M
     assert Shard.held_by == {}
 
 
+async def test_a_share_whose_change_failed_is_told_again(members: list[Member]) -> None:
+    Shard.held_by = {}
+    shard, bugs = Shard("ann"), [LookupError("a bug")]
+
+    async def take(held: frozenset[str]) -> None:
+        if bugs:
+            raise bugs.pop()
+        await shard.take(held)
+
+    async with members[0].cluster.share("shards", ["1", "2"], take):
+        await until(lambda: len(shard.held) == 2)
+
+
 async def test_the_names_of_a_dead_process_are_taken_over(
     members: list[Member], place: PostgresPlace
 ) -> None:
@@ -372,6 +385,30 @@ async def test_a_handler_that_fails_to_look_costs_no_later_signal(members: list[
     await cluster._look_again()
     members[1].cluster.send(Signal(SignalKind.INTERRUPT, turn=1))
     await until(lambda: heard)
+
+
+async def test_a_listener_listens_again_after_a_bug(members: list[Member]) -> None:
+    heard: list[Signal] = []
+    bugs = [LookupError("a bug")]
+
+    async def look_again() -> None:
+        if bugs:
+            raise bugs.pop()
+
+    async def hear(signal: Signal) -> None:
+        heard.append(signal)
+
+    url = members[0].url
+    listener = Listener(url, "me", received=hear, told=lambda _: None, connected=look_again)
+    task = asyncio.create_task(listener.run())
+
+    def is_heard() -> bool:
+        members[0].cluster.send(Signal(SignalKind.WAKE, 1))
+        return bool(heard)
+
+    await until(is_heard)
+    task.cancel()
+    await asyncio.wait({task})
 
 
 async def test_a_signal_that_cannot_be_sent_costs_no_later_one(members: list[Member]) -> None:

@@ -35,11 +35,11 @@ from bot.domain.errors import (
 )
 from bot.domain.inbox import Address, Command, Receipt
 from bot.domain.model import Delta, ReasoningDisplay, Usage
-from bot.domain.replies import Control
+from bot.domain.replies import Control, Request
 from bot.inbox import commands
 from bot.turns.outcome import MAX_DISPLAY_FAILURES, MAX_FAILURES
 from tests.support.core_kit import World, until, world_at, world_of
-from tests.support.store_kit import ANN, ANSWER, BEN, key, look, opened, said
+from tests.support.store_kit import ANN, ANSWER, BEN, claim_next, key, look, opened, said
 
 
 @pytest.fixture
@@ -478,7 +478,11 @@ async def test_a_deleted_thread_ends_its_turn_and_the_next_turn_works(world: Wor
 
 
 async def test_a_refused_reply_is_shown_as_plain_text(world: World) -> None:
-    world.adapter.faults.extend([Refused("invalid_blocks"), Refused("invalid_blocks")])
+    def refuse(request: Request) -> None:
+        if texts.SHOWN_PLAINLY not in request.text:
+            raise Refused("invalid_blocks")
+
+    world.adapter.refuses = refuse
     await world.ask(1)
     (shown,) = world.shown()
     assert "Hello." in shown
@@ -551,6 +555,42 @@ async def test_an_answer_that_cannot_be_shown_does_not_block_its_conversation(
         await world.ask(2, "second")
         assert world.shown() == [f"_{texts.NOT_SHOWN}_", "Hello."]
         assert world.contents() == ["first", "Poison.", "second"]
+
+
+async def test_an_answer_whose_words_are_refused_is_replaced_by_a_sentence(tmp_path: Path) -> None:
+    """A server's word filter refuses them in any form. People should not wait for 24 attempts."""
+
+    def refuse(request: Request) -> None:
+        if "Hello" in request.text:
+            raise Refused("Message was blocked by automatic moderation", code="200000")
+
+    async with world_at(tmp_path / "threadline.db") as world:
+        world.adapter.refuses = refuse
+        await world.ask(1, "first")
+        assert world.shown() == [f"_{texts.NOT_SHOWN}_"]
+        world.model.pieces = (Delta("Bye."), Delta(finish_reason="stop"))
+        await world.ask(2, "second")
+        assert world.shown()[1] == "Bye."
+        assert world.contents() == ["first", "Hello.", "second"]
+
+
+async def test_a_place_that_takes_no_reply_at_all_does_not_block_its_conversation(
+    tmp_path: Path,
+) -> None:
+    def refuse(_request: Request) -> None:
+        raise Refused("no")
+
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        accepted = await store.accept(said(1, "first"))
+        for _ in range(MAX_DISPLAY_FAILURES + 1):
+            claim = await claim_next(store, accepted.conversation)
+        await store.conclude(claim.fence, ANSWER)
+        world = world_of(path, store)
+        world.adapter.refuses = refuse
+        await world.inbox.connected("sim")
+        await world.idle()
+        assert look(path, "SELECT state, outcome FROM turns") == [("done", "answered")]
 
 
 async def test_a_turn_that_was_reset_before_its_claim_is_not_answered(tmp_path: Path) -> None:

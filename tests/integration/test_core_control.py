@@ -389,6 +389,32 @@ async def test_a_recent_edit_that_adds_a_mention_is_a_question(
     assert world.shown() == ["Hello."]
 
 
+async def test_an_edit_that_overtakes_its_message_is_not_lost(world: World) -> None:
+    """The message failed to be stored and is delivered again, or another process is storing it."""
+    await world.ask(1, "first")
+    corrected = replace(
+        said(2, "corrected", address=Address.FOLLOW_UP), sent_at=time.time(), edited_at=time.time()
+    )
+    await world.inbox.edited(corrected, time.time())
+    await world.idle()
+    late = replace(corrected, text="mistaken", edited_at=None)
+    assert await world.inbox.receive(late) is Receipt.KNOWN
+    await world.idle()
+    assert world.contents() == ["first", "Hello.", "corrected"]
+    assert len(world.model.requests) == 2
+
+
+@pytest.mark.parametrize(("number", "age"), [(2, 3_600.0), (0, 0.0)])
+async def test_an_edit_of_an_unknown_message_that_is_old_or_from_before_asks_nothing(
+    world: World, number: int, age: float
+) -> None:
+    await world.ask(1, "first")
+    unknown = said(number, "corrected", address=Address.FOLLOW_UP)
+    await world.inbox.edited(replace(unknown, sent_at=time.time() - age), time.time())
+    await world.idle()
+    assert len(world.model.requests) == 1
+
+
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
 async def test_a_deleted_question_is_in_no_later_request_but_its_answer_is(world: World) -> None:
     await world.ask(1, "secret")

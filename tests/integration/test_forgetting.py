@@ -4,6 +4,7 @@ back."""
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from contextlib import closing
@@ -16,7 +17,7 @@ import pytest
 from bot.catchup.leftovers import Leftovers
 from bot.common.clock import SystemClock
 from bot.domain.conversations import Author, ConversationKey
-from bot.domain.errors import LostOwnership, StoreUnavailable
+from bot.domain.errors import LostOwnership, StoreError, StoreUnavailable
 from bot.domain.inbox import Address, Change, Command, Effect
 from bot.domain.leftovers import Leftover, LeftoverKind
 from bot.domain.model import Usage
@@ -170,6 +171,32 @@ async def test_an_erasure_that_was_interrupted_is_completed_by_the_next_start(
     async with opened(path):
         assert traces(path) == {}
     assert ErasureList(path).add(EVERY, 1.0) in ErasureList(path).entries()
+
+
+def test_a_list_that_is_deleted_while_the_bot_runs_begins_again(tmp_path: Path) -> None:
+    """The next start can read it, and still knows who is meant."""
+    erased = ErasureList(tmp_path / "threadline.db")
+    erased.add(EVERY, 1.0)
+    erased.path.unlink()
+    entry = erased.add(EVERY, 2.0)
+    found = ErasureList(tmp_path / "threadline.db")
+    assert found.entries() == [entry]
+    assert found.digest(EVERY.platform, EVERY.id) == entry.person
+
+
+def test_an_entry_that_does_not_fit_on_the_disk_is_not_in_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk may take a part of it without an error."""
+    erased = ErasureList(tmp_path / "threadline.db")
+    first = erased.add(EVERY, 1.0)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:20]))
+    with pytest.raises(StoreError, match="No space left"):
+        erased.add(EVERY, 2.0)
+    monkeypatch.undo()
+    last = erased.add(EVERY, 3.0)
+    assert erased.entries() == [first, last]
 
 
 async def test_only_the_person_who_asked_is_forgotten_by_the_button(tmp_path: Path) -> None:

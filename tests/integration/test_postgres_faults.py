@@ -9,8 +9,10 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from itertools import chain
 
 import psycopg
 import pytest
@@ -24,9 +26,10 @@ from bot.domain.records import RecordScope
 from bot.ports.clock import Clock
 from bot.store.database import Database
 from bot.store.health import PROBE_SECONDS
+from bot.store.migrate import load
 from bot.store.open_store import START_SECONDS, open_store
 from bot.store.postgres.errors import unavailable
-from bot.store.postgres.migrations import migrate, status
+from bot.store.postgres.migrations import FIRST, POSTGRES_MIGRATIONS, migrate, status
 from bot.store.postgres.pool import Limits
 from bot.store.postgres.server import Server
 from bot.store.postgres.store import PostgresStore
@@ -118,6 +121,29 @@ async def test_a_commit_without_an_answer_is_looked_up(behind_proxy: Proxied) ->
     await behind_proxy.store.record_intent(claim.fence, 0)
     assert behind_proxy.proxy.cuts == 1
     assert (await claim_next(behind_proxy.store, 1)).fence.attempt == 2
+
+
+def role_with(server: PostgresServer, database: str, *, connections: int) -> str:
+    """Create a role that may use the database, and return its name."""
+    role = f"role_{database}"
+    server.run(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT {connections}")
+    with psycopg.connect(server.url(database)) as db:
+        for schema in ("public", "threadline_erased"):
+            db.execute(f"GRANT ALL ON SCHEMA {schema} TO {role}")
+            db.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {role}")
+    return role
+
+
+async def test_a_server_with_room_for_few_connections_serves_everyone(
+    server: PostgresServer, database: str
+) -> None:
+    """Hosted databases limit the connections of a role, often to fewer than a process wants."""
+    role = role_with(server, database, connections=6)
+    place = server.url(database).replace("threadline@", f"{role}@")
+    async with open_at(place, Limits()) as store:
+        messages = [said(number, where=key(f"t{number}")) for number in range(60)]
+        accepted = await asyncio.gather(*map(store.accept, messages))
+    assert {each.receipt for each in accepted} == {Receipt.QUESTION}
 
 
 async def test_a_database_that_cannot_be_reached_is_reported_without_the_password() -> None:
@@ -246,6 +272,24 @@ async def test_a_frozen_server_does_not_hold_a_caller(
             for (pid,) in rows:
                 os.kill(pid, signal.SIGCONT)
         assert (await store.accept(said(3))).receipt is Receipt.QUESTION
+
+
+async def test_a_frozen_server_does_not_hold_the_end(server: PostgresServer, database: str) -> None:
+    """A caller that was cancelled leaves no thread behind that waits for the server."""
+    rows: list[tuple[int]] = []
+    try:
+        async with asyncio.timeout(60), open_at(server.url(database), Limits(call=0.5)) as store:
+            await store.accept(said(1))
+            rows = server.run("SELECT pid FROM pg_stat_activity WHERE datname = %s", database)
+            for (pid,) in rows:
+                os.kill(pid, signal.SIGSTOP)
+            accepting = asyncio.create_task(store.accept(said(2)))
+            await asyncio.sleep(0)
+            accepting.cancel()
+    finally:
+        for (pid,) in rows:
+            os.kill(pid, signal.SIGCONT)
+    assert accepting.cancelled()
 
 
 async def test_a_lock_that_another_program_holds_is_reported(
@@ -409,6 +453,44 @@ def test_another_programs_database_is_refused(server: PostgresServer) -> None:
     server.drop(name)
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_store_every_text_is_refused(
+    server: PostgresServer, encoding: str
+) -> None:
+    """A cluster that was created under LANG=C has SQL_ASCII."""
+    name = f"{encoding}_{time.monotonic_ns()}".lower()
+    server.run(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    for command in (migrate, status):
+        with pytest.raises(MigrationError, match=f"has the encoding {encoding}: create one with"):
+            command(Server.parse(server.url(name)))
+    server.drop(name)
+
+
+async def test_texts_are_stored_whatever_encoding_the_environment_names(
+    server: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    async with open_at(server.url(database)) as store:
+        accepted = await store.accept(said(1, "日本 😀"))
+        assert (await claim_next(store, accepted.conversation)).questions[0].text == "日本 😀"
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+async def test_the_databases_default_isolation_changes_nothing(
+    server: PostgresServer, level: str
+) -> None:
+    name = f"isolated_{time.monotonic_ns()}"
+    server.create(name, template="template0")
+    server.run(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
+    with ThreadPoolExecutor(2) as threads:  # two processes of a new release
+        done = list(threads.map(migrate, [Server.parse(server.url(name))] * 2))
+    assert sorted(chain(*done)) == [each.name for each in load(POSTGRES_MIGRATIONS, first=FIRST)]
+    async with open_at(server.url(name), Limits()) as store:
+        accepted = await asyncio.gather(*(store.accept(said(number)) for number in range(30)))
+    assert {each.conversation for each in accepted} == {1}
+    server.drop(name)
+
+
 # ── starts ────────────────────────────────────────────────────────────────────────────────────
 class HurriedClock(SystemClock):
     """A clock whose sleeps pass immediately, after `before` has run."""
@@ -440,6 +522,15 @@ async def test_a_start_waits_for_a_server_that_restarts(
     assert clock.slept > 0
 
 
+async def test_a_start_waits_until_other_processes_free_connections(
+    server: PostgresServer, database: str
+) -> None:
+    role = role_with(server, database, connections=6)
+    place = server.url(database).replace("threadline@", f"{role}@")
+    old = [psycopg.connect(place) for _ in range(6)]
+    await start_on(place, HurriedClock(lambda: [each.close() for each in old]))
+
+
 async def test_a_start_gives_up_a_server_that_stays_away() -> None:
     clock = HurriedClock()
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
@@ -467,6 +558,8 @@ async def test_a_start_does_not_wait_for_a_database_that_does_not_exist(
         ('FATAL:  database "team" does not exist', "does not exist"),
         ("FATAL:  the database system is starting up", "starting or recovering"),
         ("FATAL:  sorry, too many clients already", "too many connections"),
+        ('FATAL:  too many connections for role "ann"', "too many connections"),
+        ("FATAL:  no more connections allowed (max_client_conn)", "too many connections"),
         ("Connection refused", "cannot be reached"),
     ],
 )

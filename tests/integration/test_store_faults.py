@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -167,6 +168,26 @@ def _damage(path: Path) -> None:
 
 
 # ── health ────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+async def test_nothing_is_acknowledged_once_the_file_was_deleted_or_replaced(
+    path: Path, how: str
+) -> None:
+    """It would be lost at the next start. A file that is put back is used again."""
+    aside = path.with_suffix(".aside")
+    async with opened(path) as store:
+        await store.accept(said(1))
+        await asyncio.to_thread(path.rename, aside)
+        if how == "replaced":
+            shutil.copy(aside, path)
+        for number in (2, 3):
+            with pytest.raises(StoreUnavailable, match="was deleted or replaced"):
+                await store.accept(said(number))
+        assert "was deleted or replaced" in store.health().details["trouble"]
+        await asyncio.to_thread(aside.replace, path)
+        assert (await store.accept(said(4))).receipt is Receipt.QUESTION
+    assert look(path, "SELECT message_id FROM messages ORDER BY id") == [("m1",), ("m4",)]
+
+
 async def test_health_names_the_failure_and_notices_its_end_without_traffic(path: Path) -> None:
     """Each is logged once, however often operations fail; only the log has the path."""
     clock = ManualClock()

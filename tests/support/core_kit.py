@@ -20,7 +20,7 @@ from bot.domain.errors import AttachmentError, ContextTooLong, ModelError
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import Command, CommandReply, Incoming, Receipt
 from bot.domain.model import ChatRequest, Delta, ModelFacts
-from bot.domain.replies import Limit
+from bot.domain.replies import Limit, Request
 from bot.domain.turns import Claim
 from bot.inbox.commands import Commands
 from bot.inbox.edits import EditHandler
@@ -99,6 +99,7 @@ class FakeAdapter:
         self.old: Sequence[Incoming] = ()
         self.reads = 0
         self.faults: list[Exception | None] = []
+        self.refuses: Callable[[Request], None] = lambda _request: None  # raises Refused
         self.backlog_fault: Exception | None = None
         self.slow_backlog = False
         self.files: dict[str, bytes | Exception | asyncio.Event] = {}
@@ -113,6 +114,7 @@ class FakeAdapter:
         platform = self.platforms.setdefault(claim.conversation.key.thread, Platform())
         surface = FakeSurface(rate_limiter=self._rate_limiter, clock=CLOCK, platform=platform)
         surface.faults, surface.channel = self.faults, CHANNEL
+        surface.refuses = self.refuses
         self.surfaces.append(surface)
         return surface
 

@@ -20,12 +20,16 @@ class FakeStore:
     def __init__(self) -> None:
         self.turns: dict[int, list[int]] = defaultdict(list)
         self.failures = 0
+        self.bugs = 0
 
     async def claim(self, conversation: int) -> Claim | None:
         await asyncio.sleep(0)
         if self.failures:
             self.failures -= 1
             raise StoreUnavailable("locked")
+        if self.bugs:
+            self.bugs -= 1
+            raise LookupError("a row that this release cannot read")
         if not self.turns[conversation]:
             return None
         turn = self.turns[conversation].pop(0)
@@ -166,6 +170,35 @@ async def test_a_bug_in_a_turn_does_not_stop_the_conversation(
     scheduler.wake(1)
     await until(lambda: scheduler.busy == 0)
     assert work.ended == [11]
+
+
+async def test_a_bug_in_a_claim_does_not_stop_the_conversation(
+    scheduler: Scheduler, store: FakeStore, work: Work
+) -> None:
+    """No other message may follow that would wake the conversation."""
+    work.gate.set()
+    store.bugs = 3
+    store.turns[1] = [10]
+    scheduler.wake(1)
+    await until(lambda: scheduler.busy == 0)
+    assert work.ended == [10]
+
+
+async def test_failures_pause_longer_and_longer(store: FakeStore, work: Work) -> None:
+    pauses: list[float] = []
+
+    class RecordingClock(FastClock):
+        async def sleep(self, seconds: float) -> None:
+            pauses.append(seconds)
+            await asyncio.sleep(0)
+
+    scheduler = Scheduler(store=store, work=work, clock=RecordingClock())  # type: ignore[arg-type]
+    work.gate.set()
+    store.bugs = 8
+    store.turns[1] = [10]
+    scheduler.wake(1)
+    await until(lambda: scheduler.busy == 0)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
 async def test_a_short_database_failure_loses_no_turn(

@@ -1,8 +1,9 @@
-"""A program waits for an answer that another process writes."""
+"""Several processes serve one user."""
 
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,9 +16,8 @@ from adapters.web.hub import Hub
 from adapters.web.live_follower import LiveFollower
 from bot.common.local_cluster import LocalCluster
 from bot.domain.cluster import Signal, SignalKind
-from bot.domain.conversations import Conversation, ConversationKey
+from bot.domain.conversations import ConversationKey, Visibility
 from bot.domain.inbox import Address
-from bot.domain.records import ConversationRecord
 from tests.support.clock import ManualClock
 
 
@@ -40,9 +40,27 @@ class Library:
         return self.reply_
 
 
-def service_of(library: Library, hub: Hub) -> ChatService:
+def service_of(library: Library, hub: Hub, clock: ManualClock | None = None) -> ChatService:
     parts: dict[str, Any] = {"library": library, "hub": hub, "html_pool": None}
-    return ChatService(**parts, clock=ManualClock())
+    return ChatService(**parts, clock=clock or ManualClock())
+
+
+def test_questions_at_two_processes_keep_their_order() -> None:
+    """One process has run for longer, and one machine's clock is set back."""
+    clock, key = ManualClock(), ConversationKey("web", "ann", "web", "t1")
+    record: Any = SimpleNamespace(
+        conversation=SimpleNamespace(key=key, visibility=Visibility.PRIVATE)
+    )
+    old = service_of(Library(), Hub(), clock)
+    clock.jump(100.0)
+    new = service_of(Library(), Hub(), clock)
+    positions = []
+    for service in (new, old, new, new, old, old):
+        clock.jump(0.001)
+        positions.append(service.incoming(record, "ann", "?", "m", Address.DIRECT).position)
+    assert positions == sorted(positions)
+    clock.jump(-50.0)
+    assert old.incoming(record, "ann", "?", "m", Address.DIRECT).position > positions[-1]
 
 
 async def test_the_signal_of_its_end_completes_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,21 +102,3 @@ async def test_a_users_pages_read_again_and_others_do_not() -> None:
     hub.refresh("ann")
     hub.refresh("cid")
     assert (ann.number, ben.number) == (1, 0)
-
-
-async def test_questions_that_arrive_at_two_processes_keep_their_order() -> None:
-    """A turn binds its waiting questions by position, also if the older process gets the later
-    one. Positions are unique even within one moment."""
-    clock = ManualClock()
-    parts: dict[str, Any] = {"library": Library(), "html_pool": None, "clock": clock}
-    older = ChatService(**parts, hub=Hub())
-    clock.jump(3_600.0)
-    newer = ChatService(**parts, hub=Hub())
-    key = ConversationKey("web", "ann", "general", "t")
-    record = ConversationRecord("t", Conversation(1, key, "", None, 1, 0.0, 0.0))
-    positions = []
-    for service in (newer, older, newer, newer):
-        positions.append(service.incoming(record, "ann", "?", "m", Address.DIRECT).position)
-        if service is not newer or len(positions) == 1:
-            clock.jump(1.0)
-    assert positions == sorted(set(positions))

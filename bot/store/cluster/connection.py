@@ -15,6 +15,7 @@ import structlog
 from psycopg.rows import TupleRow
 
 from bot.domain.errors import StoreUnavailable
+from bot.store.postgres.errors import UNREACHABLE, code_of
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -31,6 +32,7 @@ _OPTIONS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 4_000,
     "target_session_attrs": "read-write",
+    "client_encoding": "UTF8",  # as in bot.store.postgres.server
 }
 
 _UNAVAILABLE = (psycopg.OperationalError, psycopg.InternalError, psycopg.InterfaceError)
@@ -50,8 +52,12 @@ async def connect(url: str, *, application: str) -> Connection:
                 application_name=application,
                 **_OPTIONS,
             )
-    except (psycopg.Error, TimeoutError) as error:
-        raise StoreUnavailable(f"PostgreSQL cannot be reached: {error!r}") from error
+    except psycopg.Error as error:
+        raise _unavailable("cannot be reached", error) from error
+    except TimeoutError as error:
+        raise StoreUnavailable(
+            "PostgreSQL cannot be reached: it does not answer", code=UNREACHABLE
+        ) from error
 
 
 class ControlConnection:
@@ -78,7 +84,8 @@ class ControlConnection:
                 if not running.done():
                     self._abandon(connection, running)
             if not running.done():
-                raise StoreUnavailable(f"PostgreSQL took longer than {STATEMENT_SECONDS:g} s")
+                reason = f"PostgreSQL took longer than {STATEMENT_SECONDS:g} s"
+                raise StoreUnavailable(reason, code=UNREACHABLE)
             return self._result(running)
 
     async def aclose(self) -> None:
@@ -96,7 +103,7 @@ class ControlConnection:
             broken, self._connection = self._connection, None
             if broken is not None:
                 broken.pgconn.finish()
-            raise StoreUnavailable(f"PostgreSQL failed: {error}") from error
+            raise _unavailable("failed", error) from error
 
     def _abandon(self, connection: Connection, running: asyncio.Future[Any]) -> None:
         """Close the socket immediately: a clean close would wait for the server."""
@@ -104,6 +111,10 @@ class ControlConnection:
         running.cancel()
         running.add_done_callback(lambda task: task.cancelled() or task.exception())
         connection.pgconn.finish()
+
+
+def _unavailable(what: str, error: psycopg.Error) -> StoreUnavailable:
+    return StoreUnavailable(f"PostgreSQL {what}: {error}", code=code_of(error))
 
 
 async def _run(connection: Connection, sql: str, parameters: Parameters) -> list[TupleRow]:

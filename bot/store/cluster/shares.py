@@ -120,6 +120,7 @@ class Share:
     announce: Callable[[], None]
     """Tells the other processes that names were freed, or that a place was taken."""
     _shown: frozenset[str] | None = None
+    _is_unsure: bool = False  # `changed` failed or was cancelled, so it is called again
     _showing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -153,8 +154,13 @@ class Share:
         """If renewals fail, call `changed` before others can take the names."""
         while True:
             await asyncio.sleep(max(self.names.seconds_left(self.group), 0.5))
-            if self._shown is not None:
+            if self._shown is None:
+                continue
+            try:
                 await self._show(self.names.held(self.group) & self._shown)
+            except Exception:
+                # A failure must not end the task; the next round tries again.
+                log.exception("a share could not be given up", group=self.group)
 
     async def leave(self) -> None:
         """Release everything."""
@@ -199,6 +205,7 @@ class Share:
 
     async def _show(self, held: frozenset[str]) -> None:
         async with self._showing:
-            if held != self._shown:
-                self._shown = held
+            if held != self._shown or self._is_unsure:
+                self._shown, self._is_unsure = held, True
                 await self.changed(held)
+                self._is_unsure = False

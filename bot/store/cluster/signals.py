@@ -158,6 +158,11 @@ class Listener:
                 failures = 1 if self.is_connected else failures + 1
                 log.warning("the connection for signals broke", error=repr(error))
                 await asyncio.sleep(RECONNECT.after(failures))
+            except Exception:
+                # A bug must not end the task, or the process would hear no later signal.
+                failures += 1
+                log.exception("listening for signals failed")
+                await asyncio.sleep(RECONNECT.after(failures))
             finally:
                 self.is_connected = False
                 connection.pgconn.finish()

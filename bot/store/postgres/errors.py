@@ -13,6 +13,9 @@ from bot.domain.errors import StoreUnavailable
 UNREACHABLE = "08000"
 """The code of errors without an SQLSTATE, because there is no connection."""
 
+TOO_MANY = "53300"
+"""The code of a connection that is refused because there are too many."""
+
 DAMAGED = ("XX001", "XX002")
 """Codes that mean damage, which lasts until someone repairs it."""
 
@@ -31,7 +34,7 @@ _SENTENCES = MappingProxyType(
         "42501": "refuses a permission: this user must own the tables.",
         "53": "is out of resources: see PostgreSQL's log.",
         "53100": "cannot grow, the disk is full: free some space.",
-        "53300": "has too many connections: raise max_connections, or lower DATABASE_CONNECTIONS.",
+        TOO_MANY: "has too many connections: raise its limit, or lower DATABASE_CONNECTIONS.",
         "55P03": "was locked by another transaction for too long.",
         "57014": "did not finish a statement in time.",
         "57": "is shutting down, starting or recovering.",
@@ -66,8 +69,10 @@ _REFUSALS = (
     ("role ", "28000"),
     ("database ", "3D000"),
     ("the database system is ", "57P03"),
-    ("sorry, too many clients", "53300"),
-    ("remaining connection slots", "53300"),
+    ("sorry, too many clients", TOO_MANY),
+    ("too many connections for ", TOO_MANY),  # of this role or database
+    ("remaining connection slots", TOO_MANY),
+    ("no more connections allowed", TOO_MANY),  # PgBouncer
 )
 
 

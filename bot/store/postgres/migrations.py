@@ -43,6 +43,7 @@ def migrate(server: Server) -> list[str]:
     """
     files = load(POSTGRES_MIGRATIONS, first=FIRST)
     with translate_errors(server.name), _connect(server) as db:
+        _require_utf8(db, server)
         with db.transaction():
             _begin(db)
             pending = files[_verified(db, server, files) :]
@@ -54,6 +55,7 @@ def status(server: Server) -> MigrationStatus:
     `migrate`."""
     files = load(POSTGRES_MIGRATIONS, first=FIRST)
     with translate_errors(server.name), _connect(server) as db:
+        _require_utf8(db, server)
         done = _verified(db, server, files)
     return MigrationStatus(
         tuple(step.name for step in files[:done]), tuple(step.name for step in files[done:])
@@ -61,8 +63,24 @@ def status(server: Server) -> MigrationStatus:
 
 
 def _connect(server: Server) -> Connection:
-    """Connect without prepared statements, which other clients would get behind a pooler."""
-    return psycopg.connect(server.conninfo, prepare_threshold=None)
+    """Connect without prepared statements, which other clients would get behind a pooler.
+
+    Each statement sees what others have committed, whatever the database's default is: otherwise a
+    process that waited for another one's migration would not see it.
+    """
+    db = psycopg.connect(server.conninfo, prepare_threshold=None)
+    db.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    return db
+
+
+def _require_utf8(db: Connection, server: Server) -> None:
+    """Raise MigrationError unless the database can store every text that people write."""
+    encoding = db.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise MigrationError(
+            f"The database {server.name} has the encoding {encoding}: create one with ENCODING "
+            "'UTF8' (TEMPLATE template0), and name it in DATABASE_URL."
+        )
 
 
 def _begin(db: Connection) -> None:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from queue import Empty, LifoQueue
 from typing import Any, Generic, TypeVar
 
 import psycopg
@@ -24,17 +25,21 @@ from psycopg.rows import tuple_row
 from bot.domain.errors import StoreUnavailable
 from bot.store.database import Database
 from bot.store.postgres.dialect import named_rows, register
-from bot.store.postgres.errors import UNREACHABLE, translate_errors
+from bot.store.postgres.errors import TOO_MANY, UNREACHABLE, code_of, translate_errors
 from bot.store.postgres.server import Server
 from bot.store.postgres.session import Session
 
 T = TypeVar("T")
 Connection = psycopg.Connection[Any]
+Use = Callable[[Connection | None], None]
+"""Called with the connection that a function is about to wait for, None while it has none. Raises
+Abandoned if the caller no longer waits."""
 
 MOST_WAITING = 2_000
 """The most calls that may wait for a connection; a healthy server needs seconds for that many."""
 
 _SETTLE_SECONDS = 5.0  # how long to look for the outcome of a commit that got no response
+_ROOM_SECONDS = 0.25  # between two attempts to connect, while the server has no room
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ _IDLE = TransactionStatus.IDLE
 class _Call(Generic[T]):
     """One function in the queue of the threads."""
 
-    def __init__(self, function: Callable[[Callable[[Connection], None]], T]) -> None:
+    def __init__(self, function: Callable[[Use], T]) -> None:
         self._function = function
         self._guard = threading.Lock()
         self._connection: Connection | None = None
@@ -87,8 +92,8 @@ class _Call(Generic[T]):
             with self._guard:
                 self._connection = None
 
-    def _use(self, connection: Connection) -> None:
-        """Remember that the function is about to wait for this connection."""
+    def _use(self, connection: Connection | None) -> None:
+        """See `Use`."""
         with self._guard:
             if self._abandoned:
                 raise Abandoned("the caller no longer waits")
@@ -121,7 +126,8 @@ class Connections:
     def __init__(self, server: Server, *, size: int, role: str, limits: Limits) -> None:
         self.limits = limits
         self._server, self._size = server, size
-        self._idle: list[Connection] = []  # appended and taken by threads, both atomic
+        self._idle: LifoQueue[Connection] = LifoQueue()
+        self._lent: set[Connection] = set()  # changed by threads; each change is atomic
         self._threads = ThreadPoolExecutor(size, thread_name_prefix=f"postgres {role}")
         self.losses = 0  # failed connections; a new one may lead to another server
         self._waiting = 0
@@ -131,8 +137,7 @@ class Connections:
         """Wait for the functions that were passed to `call`, then disconnect."""
         self._closing = True
         await asyncio.to_thread(self._threads.shutdown)
-        while self._idle:
-            self._idle.pop().close()
+        self._close_idle()
 
     async def warm(self, count: int) -> None:
         """Connect `count` times, so that no question waits for it; what fails is tried again by
@@ -140,8 +145,9 @@ class Connections:
         with suppress(StoreUnavailable):
             await asyncio.gather(*(self.call(self._connect) for _ in range(min(count, self._size))))
 
-    def _connect(self, use: Callable[[Connection], None]) -> None:
+    def _connect(self, use: Use) -> None:
         connection = _connect(self._server)
+        self._lent.add(connection)
         try:
             use(connection)
         finally:
@@ -154,38 +160,43 @@ class Connections:
         """
         await self.call(partial(self._execute, statement), seconds=seconds)
 
-    def _execute(self, statement: str, use: Callable[[Connection], None]) -> None:
+    def _execute(self, statement: str, use: Use) -> None:
         with closing(_connect(self._server)) as connection:
             use(connection)
             connection.execute(statement.encode())
 
     async def call(
         self,
-        function: Callable[[Callable[[Connection], None]], T],
+        function: Callable[[Use], T],
         *,
         seconds: float | None = None,
     ) -> T:
         """Call a function on a thread. Raises StoreUnavailable after `seconds` at the latest.
 
-        The default is `limits.call`. Cancelling the caller does not stop the function.
+        The default is `limits.call`. Cancelling the caller does not stop the function before that.
         """
+        seconds = seconds or self.limits.call
         if self._closing:
             raise StoreUnavailable(f"The database {self._server.name} is closed.")
         if self._waiting >= MOST_WAITING:
             raise self._late("has too many operations waiting")
-        call = _Call(function)
+        call, loop = _Call(function), asyncio.get_running_loop()
         self._waiting += 1
-        future = asyncio.get_running_loop().run_in_executor(self._threads, call.run)
-        future.add_done_callback(self._done)
+        future = loop.run_in_executor(self._threads, call.run)
+        # Not the caller's time limit: a caller that is cancelled must not leave a thread that waits
+        # for a frozen server, because `close` waits for every thread.
+        limit = loop.call_later(seconds, call.abandon)
+        future.add_done_callback(partial(self._done, limit))
         try:
             with translate_errors(self._server.name):
-                async with asyncio.timeout(seconds or self.limits.call):
+                async with asyncio.timeout(seconds):
                     return await asyncio.shield(future)
         except TimeoutError as exc:
             call.abandon()
             raise self._late("did not answer in time") from exc
 
-    def _done(self, future: asyncio.Future[Any]) -> None:
+    def _done(self, limit: asyncio.TimerHandle, future: asyncio.Future[Any]) -> None:
+        limit.cancel()
         self._waiting -= 1
         if not future.cancelled():
             future.exception()  # its caller may have been cancelled
@@ -194,12 +205,13 @@ class Connections:
         return StoreUnavailable(f"The database {self._server.name} {problem}.", code=UNREACHABLE)
 
     # ── on a thread ───────────────────────────────────────────────────────────────────────────
-    def take(self, use: Callable[[Connection], None]) -> Connection:
+    def take(self, use: Use) -> Connection:
         """Take an idle connection, or open a new one; see `give_back`."""
         try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = _connect(self._server)
+            connection = self._idle.get_nowait()
+        except Empty:
+            connection = self._open(use)
+        self._lent.add(connection)
         try:
             use(connection)
         except BaseException:
@@ -207,31 +219,46 @@ class Connections:
             raise
         return connection
 
+    def _open(self, use: Use) -> Connection:
+        """Open a connection. If the server has no room for another one, waits for one that another
+        thread uses: with fewer connections the bot is slower, but serves everyone."""
+        while True:
+            use(None)
+            try:
+                return _connect(self._server)
+            except psycopg.OperationalError as error:
+                if code_of(error) != TOO_MANY or not self._lent:
+                    raise
+            with suppress(Empty):
+                return self._idle.get(timeout=_ROOM_SECONDS)
+
     def give_back(self, connection: Connection) -> None:
         """Roll back an open transaction, and keep the connection if it works."""
         if connection.pgconn.transaction_status != _IDLE:
             with suppress(psycopg.Error):
                 connection.rollback()
+        self._lent.discard(connection)
         if connection.closed:
             self.losses += 1
         else:
-            self._idle.append(connection)
+            self._idle.put(connection)
 
     def replace(self, connection: Connection) -> None:
         """Close this connection and the idle ones: they have prepared statements for tables that a
         newer release has changed."""
         connection.close()
-        with suppress(IndexError):
-            while True:
-                self._idle.pop().close()
+        self._close_idle()
 
-    def begin(
-        self, statement: str, use: Callable[[Connection], None]
-    ) -> tuple[Connection, list[tuple[Any, ...] | None]]:
+    def _close_idle(self) -> None:
+        with suppress(Empty):
+            while True:
+                self._idle.get_nowait().close()
+
+    def begin(self, statement: str, use: Use) -> tuple[Connection, list[tuple[Any, ...] | None]]:
         """Begin a transaction. Returns its connection and the first row of each statement."""
         # Idle connections may have been cut, by a restart of the server for example.
         while True:
-            is_fresh = not self._idle
+            is_fresh = self._idle.empty()
             connection = self.take(use)
             try:
                 return connection, _begun(connection, statement)
@@ -240,7 +267,7 @@ class Connections:
                 if is_fresh or not connection.closed:
                     raise
 
-    def is_committed(self, number: str, use: Callable[[Connection], None]) -> bool | None:
+    def is_committed(self, number: str, use: Use) -> bool | None:
         """Whether the transaction with this number was committed; None if this cannot be
         determined."""
         until = time.monotonic() + _SETTLE_SECONDS
@@ -257,7 +284,7 @@ class Connections:
             time.sleep(0.02)
         return None
 
-    def _status(self, number: str, use: Callable[[Connection], None]) -> str:
+    def _status(self, number: str, use: Use) -> str:
         connection = self.take(use)
         try:
             (status,) = connection.execute("SELECT pg_xact_status(%s::xid8)", (number,)).fetchall()[

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 # How long libpq waits, in seconds and milliseconds: a server that vanished is noticed after about
 # 10 s, even by a connection that waits for a response. With several hosts in DATABASE_URL, only one
 # that accepts writes is used, so a failover is just another attempt. DATABASE_URL may override
-# these.
+# these. The encoding of texts is always UTF-8: PGCLIENTENCODING could name one without emoji.
 _DEFAULTS = MappingProxyType(
     {
         "connect_timeout": "5",
@@ -41,6 +41,6 @@ class Server:
     def parse(cls, url: str, *, prepares: bool = True) -> Server:
         """Parse the server's URL. Raises psycopg.ProgrammingError if it is invalid."""
         given: dict[str, Any] = conninfo_to_dict(url)
-        conninfo = make_conninfo("", **{**_DEFAULTS, **given})
+        conninfo = make_conninfo("", **{**_DEFAULTS, **given, "client_encoding": "UTF8"})
         hosts = str(given.get("host") or urlsplit(url).hostname or "localhost")
         return cls(conninfo, f"{given.get('dbname') or given.get('user')} at {hosts}", prepares)

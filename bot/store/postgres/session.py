@@ -15,6 +15,7 @@ from bot.domain.conversations import ConversationKey
 from bot.store.database import Cursor, Parameters
 from bot.store.locks import Locks
 from bot.store.postgres.dialect import translate
+from bot.store.values import storable, storable_parameters
 
 # Two numbers, while names use one, to keep the two kinds of locks apart. The first is "Thrd".
 _STORE = "1416131172, 1"
@@ -73,9 +74,10 @@ _SUMS = (
 
 def literal(value: object) -> str:
     """Format a text or an integer as SQL, whatever `standard_conforming_strings` is."""
+    (value,) = storable_parameters((value,))
     if isinstance(value, int):
         return str(int(value))
-    text = str(value).replace("\0", "\N{REPLACEMENT CHARACTER}")  # as the dialect stores it
+    text = str(value)
     return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
@@ -97,11 +99,11 @@ class Session:
 
     def execute(self, sql: str, parameters: Parameters = (), /) -> Cursor:
         """See `Database`."""
-        return self._connection.execute(translate(sql), parameters)
+        return self._connection.execute(translate(sql), storable_parameters(parameters))
 
     def executemany(self, sql: str, parameters: Iterable[Parameters], /) -> None:
         """See `Database`."""
-        rows = list(parameters)
+        rows = list(map(storable_parameters, parameters))
         with self._connection.cursor() as cursor:
             if len(rows) > 1:
                 cursor.executemany(translate(sql), rows)
@@ -110,7 +112,7 @@ class Session:
 
     def lock(self, *names: str) -> None:
         """See `Locking`."""
-        self._connection.execute(_NAMES, (list(names),))
+        self._connection.execute(_NAMES, (list(map(storable, names)),))
 
 
 class KnownPlaces:

@@ -17,7 +17,7 @@ import psycopg
 
 from bot.store.database import Database
 from bot.store.locks import Locks, everything
-from bot.store.postgres.pool import Connection, Connections
+from bot.store.postgres.pool import Connection, Connections, Use
 from bot.store.postgres.session import ALONE, SHARED, KnownPlaces, LockPlan, Session
 
 T = TypeVar("T")
@@ -26,6 +26,9 @@ _ATTEMPTS = 5  # of one transaction, when it conflicts or loses its connection
 
 # The first row contains the transaction's number, by which its outcome can be looked up.
 _NUMBER = "pg_current_xact_id()::text"
+# A statement after a lock must see what the lock's last holder has committed. The level is named
+# because a database may have another default.
+_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -35,8 +38,8 @@ class Writer:
     def __init__(self, connections: Connections) -> None:
         self._connections, self._known = connections, KnownPlaces()
         limits = connections.limits
-        self._shared = limits.begin("BEGIN", f"SELECT {_NUMBER}, {SHARED}")
-        self._alone = limits.begin("BEGIN", f"SELECT {_NUMBER}, {ALONE}")
+        self._shared = limits.begin(_WRITE, f"SELECT {_NUMBER}, {SHARED}")
+        self._alone = limits.begin(_WRITE, f"SELECT {_NUMBER}, {ALONE}")
 
     async def run(self, transaction: Callable[[Database], T], /, *, lock: Locks = everything) -> T:
         """Run a transaction, and return its result after the commit has reached the disk.
@@ -52,7 +55,7 @@ class Writer:
         self,
         transaction: Callable[[Database], T],
         plan: LockPlan,
-        use: Callable[[Connection], None],
+        use: Use,
     ) -> T:
         for attempt in range(1, _ATTEMPTS):
             try:
@@ -67,7 +70,7 @@ class Writer:
         self,
         transaction: Callable[[Database], T],
         plan: LockPlan,
-        use: Callable[[Connection], None],
+        use: Use,
     ) -> T:
         if plan.losses != self._connections.losses:
             self._known.clear()
@@ -88,9 +91,7 @@ class Writer:
         finally:
             self._connections.give_back(connection)
 
-    def _commit(
-        self, connection: Connection, number: str, use: Callable[[Connection], None]
-    ) -> None:
+    def _commit(self, connection: Connection, number: str, use: Use) -> None:
         try:
             connection.commit()
         except psycopg.Error as exc:
@@ -145,13 +146,13 @@ class Readers:
         """Run `read`; it may be called again. Raises StoreUnavailable. `lock` has no effect."""
         return await self._connections.call(partial(self._repeat, read))
 
-    def _repeat(self, read: Callable[[Database], T], use: Callable[[Connection], None]) -> T:
+    def _repeat(self, read: Callable[[Database], T], use: Use) -> T:
         try:
             return self._attempt(read, use)
         except (_Cut, _Outdated, psycopg.errors.SerializationFailure):
             return self._attempt(read, use)
 
-    def _attempt(self, read: Callable[[Database], T], use: Callable[[Connection], None]) -> T:
+    def _attempt(self, read: Callable[[Database], T], use: Use) -> T:
         connection, _ = self._connections.begin(self._begin, use)
         try:
             with _explained(self._connections, connection):
