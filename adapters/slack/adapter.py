@@ -179,9 +179,9 @@ class SlackAdapter:
     ) -> None:
         outages = Outages(self._clock, self._cluster.report_gap)
 
-        def connection_lost() -> None:
-            outages.begin()
-            workspaces.connection_lost()
+        def connection_lost(seconds: float) -> None:
+            outages.begin(seconds)
+            workspaces.connection_lost(seconds)
 
         async def connected() -> None:
             outages.end()

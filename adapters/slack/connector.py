@@ -70,9 +70,9 @@ class SlackConnector:
         app_api: WebApi,
         *,
         on_connected: Callable[[], Coroutine[Any, Any, None]],
-        on_lost: Callable[[], None],
+        on_lost: Callable[[float], None],
     ) -> None:
-        """Pass events to Bolt's `app` until cancelled.
+        """Pass events to Bolt's `app` until cancelled; see `SocketMode` for the callbacks.
 
         Raises CannotStart if Slack refuses the app-level token.
         """
@@ -85,6 +85,7 @@ class SlackConnector:
                 new_url=lambda: self.fetch_new_url(app_api),
                 on_hello=on_connected,
                 on_lost=on_lost,
+                clock=self._clock,
                 connect_seconds=self._connect_seconds,
             )
             await self._socket.serve()

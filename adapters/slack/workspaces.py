@@ -53,8 +53,8 @@ class Workspaces(Protocol):
         """Handle that events arrive, for the first time or again."""
         ...
 
-    def connection_lost(self) -> None:
-        """Handle that events no longer arrive."""
+    def connection_lost(self, seconds: float) -> None:
+        """Handle that events no longer arrive, for at most `seconds` so far."""
         ...
 
     def names(self) -> Sequence[str]:
@@ -112,9 +112,9 @@ class OneWorkspace:
         """See `Workspaces`."""
         await self._open.backfill.connected()
 
-    def connection_lost(self) -> None:
+    def connection_lost(self, seconds: float) -> None:
         """See `Workspaces`."""
-        self._open.backfill.connection_lost()
+        self._open.backfill.connection_lost(seconds)
 
     def names(self) -> Sequence[str]:
         """See `Workspaces`."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from adapters.slack.backfill import REDELIVERY_SECONDS
 from adapters.slack.events import position
+from adapters.slack.outages import REDELIVERY_SECONDS
 from bot.common.local_cluster import LocalCluster
 from bot.domain.conversations import Conversation, ConversationKey
 from bot.domain.errors import StoreUnavailable
@@ -205,7 +205,7 @@ async def test_a_read_that_ends_after_a_short_outage_does_not_move_watermarks_pa
 async def test_after_a_long_outage_missed_messages_are_read(
     sim: SlackSim, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.slack.backfill.SHORT_OUTAGE", 0.0)
+    monkeypatch.setattr("adapters.slack.outages.SHORT_OUTAGE", 0.0)
     await sim.online()
     async with running(sim, inbox):
         await until(lambda: inbox.marks[ids.TEAM, ""].position)
