@@ -15,6 +15,7 @@ from adapters.slack import handshake
 from adapters.slack.api import WebApi, web_client
 from adapters.slack.budgets import workspace_limiter
 from adapters.slack.http import HttpEvents
+from adapters.slack.reconnect_pace import ReconnectPace
 from adapters.slack.socket import SocketMode
 from bot.domain.errors import CannotStart
 from bot.ports.clock import Clock
@@ -50,6 +51,7 @@ class SlackConnector:
         self.app_token_problem = ""
         secret = tokens.signing_secret if not tokens.app else None
         self.http = HttpEvents(secret) if secret else None
+        self._pace = ReconnectPace(clock)
         self._socket: SocketMode | None = None
 
     @property
@@ -112,6 +114,7 @@ class SlackConnector:
 
     async def fetch_new_url(self, app_api: WebApi) -> str:
         """Another address for Socket Mode; a refusal while the bot runs does not stop it."""
+        await self._pace.wait()
         while True:
             try:
                 url = await self.fetch_socket_url(app_api)

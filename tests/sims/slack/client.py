@@ -418,9 +418,16 @@ class SlackSim(SimProcess):
         """Send a raw Socket Mode frame, truncated if `cut`."""
         return cast(int, await self.call("frame", data=data, binary=binary, cut=cut))
 
-    async def links(self, *, hello: str | None = None, stalls: bool | None = None) -> None:
-        """Set the first frame of connections ("": none), or make them never answer (`stalls`)."""
-        await self.call("links", hello=hello, stalls=stalls)
+    async def links(
+        self,
+        *,
+        hello: str | None = None,
+        stalls: bool | None = None,
+        turns_away: str | None = None,
+    ) -> None:
+        """Set the first frame of connections ("": none), make them never answer (`stalls`), or
+        close each one with this reason after its hello (`turns_away`)."""
+        await self.call("links", hello=hello, stalls=stalls, turns_away=turns_away)
 
     async def deliver_again(self, ts: str, *, same_event_id: bool = True) -> int:
         """Redeliver the events of a message; returns their number."""
