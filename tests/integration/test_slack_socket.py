@@ -264,6 +264,34 @@ async def test_a_revoked_token_shows_in_health(sim: SlackSim) -> None:
 
 
 @pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "app_uninstalled"},
+        {"type": "tokens_revoked", "tokens": {"oauth": [], "bot": [ids.BOT_USER]}},
+    ],
+)
+@pytest.mark.parametrize("team", [ids.TEAM, ids.OTHER_TEAM])
+async def test_a_removal_counts_only_if_slack_refuses_the_token(
+    sim: SlackSim, event: dict[str, Any], team: str
+) -> None:
+    """The event may concern another workspace of the app, or an earlier token."""
+    inbox = FakeInbox()
+    body = {"type": "event_callback", "team_id": team, "event": event, "event_id": "Ev1"}
+    body |= {"authorizations": [{"team_id": team, "enterprise_id": None, "is_bot": True}]}
+    async with running(sim, inbox) as adapter:
+        (attempt,) = await sim.inject("events_api", [body])
+        assert attempt["acked"]
+        assert adapter.health().ok
+        assert inbox.gone_keys == []
+        await sim.call("fault", match="auth.test", times=1, status=503)
+        await sim.inject("events_api", [body])  # Slack does not say, so the next request decides
+        assert adapter.health().ok
+        await sim.revoke(uninstall=event["type"] == "app_uninstalled")
+        await until(lambda: inbox.gone_keys)
+        assert not adapter.health().ok
+
+
+@pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"bot_token": "xoxb-wrong"}, "SLACK_BOT_TOKEN"),
