@@ -205,5 +205,6 @@ class SessionMaker:
                 inbox=self.inbox, workspace=workspace, models=self.models
             ),
             prefix=self.prefix,
+            clock=self.clock,
             removed=removed,
         )

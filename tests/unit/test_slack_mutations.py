@@ -84,6 +84,7 @@ class Slack:
                 inbox=self.inbox, workspace=self.workspace, models=offering("echo")
             ),
             prefix="",
+            clock=clock,
             removed=self._remember_removal,
         )
         client = AsyncWebClient(session=session)
