@@ -171,6 +171,18 @@ async def _reads(directory: SlackDirectory, channel: str, user: str, *, reads: b
     return await directory.can_read(key(channel, ""), user) is reads
 
 
+@pytest.mark.parametrize("odd", [None, {"id": "C1"}, {"id": "C1", "name": 7}])
+async def test_a_list_with_an_unreadable_channel_does_not_prove_that_a_name_is_unknown(
+    sim: SlackSim, directory: SlackDirectory, odd: Any
+) -> None:
+    """A rule may block the readers of that channel."""
+    assert not await directory.can_read(key("#nowhere", ""), ids.BOB)
+    await sim.call("fault", match="/api/conversations.list", times=9, put={"channels": [odd]})
+    with pytest.raises(PlatformError):
+        await directory.can_read(key("#elsewhere", ""), ids.BOB)
+    assert await directory.can_read(key("#general", ""), ids.BOB)
+
+
 # ── channels ──────────────────────────────────────────────────────────────────────────────────
 async def test_readers_of_channels(
     sim: SlackSim, slack: SlackAdapter, directory: SlackDirectory
