@@ -36,8 +36,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 MAX_AHEAD = 86_400.0
-"""A ts that is further in the future, in seconds, moves no watermark: watermarks never move back, so
-nothing written before that time would be read after an outage."""
+"""A ts that is further in the future, in seconds, moves no watermark.
+
+Watermarks never move back, so nothing written before that time would be read after an outage.
+"""
 
 
 class Listeners:

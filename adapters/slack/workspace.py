@@ -21,6 +21,7 @@ from adapters.slack.lookup_cache import LookupCache
 from adapters.slack.mention_files import MentionFiles
 from adapters.slack.payloads import Payload, mapping
 from adapters.slack.permalinks import linked_messages
+from adapters.slack.rate_limits import NAMES
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone
 from bot.domain.inbox import Address, Incoming
@@ -218,6 +219,7 @@ class Workspace:
         return kinds.get(channel) or (DIRECT if channel.startswith("D") else "")
 
     async def _fetch_user_name(self, user: str) -> str:
+        await self.api.rate_limiter.spend(f"{NAMES}users.info")
         return (await self.facts.people.get(user)).name
 
     async def _fetch_kind(self, channel: str) -> str:
@@ -226,6 +228,7 @@ class Workspace:
         return found.kind
 
     async def _fetch_channel_name(self, channel: str) -> str:
+        await self.api.rate_limiter.spend(f"{NAMES}conversations.info")
         found = await self.facts.channels.get(channel)
         self._channel_kinds.store(channel, found.kind)
         return found.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -279,6 +280,21 @@ async def test_a_failed_lookup_costs_one_decision(
 
 async def forget_groups(slack: SlackAdapter) -> None:
     slack._session(ids.TEAM).workspace.facts.groups_changed()
+
+
+@pytest.mark.parametrize("letter", ["U", "C"])
+async def test_names_in_messages_leave_requests_for_rules(
+    sim: SlackSim, inbox: FakeInbox, directory: SlackDirectory, letter: str
+) -> None:
+    """Anyone can mention a hundred people or channels."""
+    mark = {"U": "@", "C": "#"}[letter]
+    for number in range(5):
+        ids_ = [f"<{mark}{letter}{number}{n:08d}>" for n in range(50)]
+        await sim.say(ids.ALICE, ids.DM_ALICE, " ".join(ids_), raw=True)
+        await until(lambda count=number: len(inbox.received) == count + 1)
+    async with asyncio.timeout(20):  # the next minute's requests come later
+        assert (await describe(directory, ids.BOB)).standing is Standing.MEMBER
+        assert (await directory.place(HERE)).channel_name == "general"
 
 
 async def test_missing_scopes_make_facts_unknown(
