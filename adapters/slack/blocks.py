@@ -18,6 +18,7 @@ from bot.domain import model_names
 from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Choice, CommandReply, Menu
 from bot.domain.replies import Control
+from bot.ports.clock import Clock
 
 ACTION = "threadline_"  # the prefix of our action_ids; the command's name follows
 METADATA = "threadline_reply"
@@ -46,11 +47,11 @@ Json = dict[str, Any]
 
 
 class MessageBuilder:
-    """Builds the `text` and `blocks` of messages."""
+    """Builds the `text` and `blocks` of one workspace's messages."""
 
-    def __init__(self, mrkdwn: Mrkdwn) -> None:
+    def __init__(self, mrkdwn: Mrkdwn, clock: Clock) -> None:
         self._mrkdwn = mrkdwn
-        self.feedback = FeedbackButtons()
+        self.feedback = FeedbackButtons(clock)
 
     def page(self, text: str, *, complete: bool, controls: Sequence[Control], turn: int) -> Json:
         """A page of a reply, from rendered `text`; `complete` means that it will not change

@@ -83,7 +83,7 @@ class Slack:
             workspace=self.workspace,
             inbox=self.inbox,
             saver=self.keeper,
-            builder=MessageBuilder(Mrkdwn()),
+            builder=MessageBuilder(Mrkdwn(), clock),
             interactions=SlackInteractionHandler(
                 inbox=self.inbox, workspace=self.workspace, models=offering("echo")
             ),
