@@ -189,7 +189,17 @@ class SlackAdapter:
             await workspaces.connected()
             await inbox.connected(PLATFORM)
 
-        await self._connector.serve(app, app_api, on_connected=connected, on_lost=connection_lost)
+        def events_lost(seconds: float, lasts: float) -> None:
+            self._cluster.report_gap(seconds)
+            workspaces.events_lost(seconds, lasts)
+
+        await self._connector.serve(
+            app,
+            app_api,
+            on_connected=connected,
+            on_lost=connection_lost,
+            on_dropped=events_lost,
+        )
 
     @contextlib.asynccontextmanager
     async def _open_workspaces(self, wanted: Collection[str]) -> AsyncIterator[Sequence[Workspace]]:

@@ -91,6 +91,10 @@ class SlackBackfill:
         self._tracker.open_gap(self.workspace)
         self._missed.begin(seconds)
 
+    def events_lost(self, seconds: float, lasts: float) -> None:
+        """See `Workspaces`."""
+        self._gaps.report_loss(seconds, lasts=lasts)
+
     async def connected(self) -> None:
         """Catch up, because events arrive again or for the first time."""
         if not self._missed.end() and self._history.newest:

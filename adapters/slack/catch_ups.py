@@ -66,6 +66,10 @@ class CatchUps:
         self._saver.tracker.open_gaps()
         self._missed.begin(seconds)
 
+    def events_lost(self, seconds: float, lasts: float) -> None:
+        """See `Workspaces`."""
+        self._gaps.report_loss(seconds, lasts=lasts)
+
     def connected(self) -> Mapping[str, int]:
         """Catch up, because events arrive again or for the first time.
 

@@ -15,6 +15,7 @@ from adapters.slack import handshake
 from adapters.slack.api import WebApi, web_client
 from adapters.slack.budgets import workspace_limiter
 from adapters.slack.http import HttpEvents
+from adapters.slack.outages import OnLost
 from adapters.slack.reconnect_pace import ReconnectPace
 from adapters.slack.socket import SocketMode
 from bot.domain.errors import CannotStart
@@ -50,7 +51,7 @@ class SlackConnector:
         self.tokens, self._clock, self._connect_seconds = tokens, clock, connect_seconds
         self.app_token_problem = ""
         secret = tokens.signing_secret if not tokens.app else None
-        self.http = HttpEvents(secret) if secret else None
+        self.http = HttpEvents(secret, clock) if secret else None
         self._pace = ReconnectPace(clock)
         self._socket: SocketMode | None = None
 
@@ -73,6 +74,7 @@ class SlackConnector:
         *,
         on_connected: Callable[[], Coroutine[Any, Any, None]],
         on_lost: Callable[[float], None],
+        on_dropped: OnLost,
     ) -> None:
         """Pass events to Bolt's `app` until cancelled; see `SocketMode` for the callbacks.
 
@@ -87,12 +89,13 @@ class SlackConnector:
                 new_url=lambda: self.fetch_new_url(app_api),
                 on_hello=on_connected,
                 on_lost=on_lost,
+                on_dropped=on_dropped,
                 clock=self._clock,
                 connect_seconds=self._connect_seconds,
             )
             await self._socket.serve()
         elif self.http is not None:
-            self.http.app = app
+            self.http.app, self.http.on_lost = app, on_dropped
             try:
                 await on_connected()
                 await asyncio.Event().wait()

@@ -252,6 +252,10 @@ class ManyWorkspaces:
         """See `Workspaces`."""
         self._catch_ups.connection_lost(seconds)
 
+    def events_lost(self, seconds: float, lasts: float) -> None:
+        """See `Workspaces`."""
+        self._catch_ups.events_lost(seconds, lasts)
+
     async def connected(self) -> None:
         """See `Workspaces`."""
         if gaps := self._catch_ups.connected():

@@ -12,6 +12,22 @@ from bot.ports.clock import Clock
 # https://docs.slack.dev/apis/events-api/
 SHORT_OUTAGE = 240.0  # seconds
 REDELIVERY_SECONDS = 420.0  # after this, no earlier event is redelivered
+SILENCE_SECONDS = 45.0
+"""Slack's second retry comes a minute after the first one; a silence before it may have been an
+outage."""
+
+LATE_ATTEMPT = 2
+"""The second retry."""
+
+DROPPED_SECONDS = (120.0, 120.0)
+"""Slack says once a minute that it drops events: for how many seconds before and after that."""
+
+OnLost = Callable[[float, float], None]
+"""Receives for how many seconds before and after now Slack gives up events."""
+
+
+def ignore_loss(_seconds: float, _lasts: float) -> None:
+    """`OnLost` that does nothing."""
 
 
 class Outages:
@@ -65,3 +81,27 @@ class MissedRedeliveries:
             return False
         self._since = None
         return True
+
+
+class Arrivals:
+    """Finds out by Slack's retries that deliveries over HTTP did not arrive for a while: there is
+    no connection whose loss would show it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last = clock.time()  # which also counts while a machine sleeps
+        self._silence: tuple[float, float] | None = None  # begin and end
+
+    def note(self, attempt: int) -> float | None:
+        """Record a delivery; return for how many seconds events may be lost, if any may be."""
+        now = self._clock.time()
+        before, self._last = self._last, now
+        if self._silence is not None and now - self._silence[1] > REDELIVERY_SECONDS:
+            self._silence = None
+        if now - before >= SILENCE_SECONDS:
+            begin = before if self._silence is None else self._silence[0]
+            self._silence = (begin, now)
+        if attempt < LATE_ATTEMPT or self._silence is None:
+            return None
+        begin, self._silence = self._silence[0], None
+        return now - begin

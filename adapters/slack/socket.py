@@ -12,6 +12,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from logging import INFO, WARNING
 from typing import Any
 
@@ -24,6 +25,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 
 from adapters.slack.api import REQUEST_SECONDS, quiet_logger
 from adapters.slack.envelopes import dispatch, field_types
+from adapters.slack.outages import DROPPED_SECONDS, OnLost
 from bot.common.proxies import http_proxy_for
 from bot.ports.clock import Clock
 
@@ -34,7 +36,7 @@ PING_SECONDS = 5.0
 # Seconds between checks of the connection; slack_sdk would notice a lost one after PING_SECONDS.
 CHECK_SECONDS = 0.5
 # If this many seconds pass between two checks, the process or the machine did not run: Slack may
-# have given up deliveries meanwhile.
+# have given up deliveries in that time.
 ASLEEP_SECONDS = 30.0
 # Slack sends `hello` immediately. A connection without it counts as established after this many
 # seconds.
@@ -118,7 +120,8 @@ class SocketMode:
     `url` is the first address, from apps.connections.open, and `new_url` fetches further ones.
     `on_hello` is awaited for every new connection. `on_lost` is called when a connection is lost,
     with the seconds since it was last known to work: many if the process or the machine slept.
-    `connect_seconds` is the timeout for connecting.
+    `on_dropped` is called if Slack gave up events: see `Workspaces.events_lost`. `connect_seconds`
+    is the timeout for connecting.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class SocketMode:
         new_url: Callable[[], Awaitable[str]],
         on_hello: Callable[[], Coroutine[Any, Any, None]],
         on_lost: Callable[[float], None],
+        on_dropped: OnLost,
         clock: Clock,
         connect_seconds: float = REQUEST_SECONDS,
     ) -> None:
@@ -139,7 +143,7 @@ class SocketMode:
         self._client.proxy = http_proxy_for(url)
         self._client.message_listeners.append(self._on_frame)
         self._client.socket_mode_request_listeners.append(self._handle)
-        self._on_hello, self._on_lost = on_hello, on_lost
+        self._on_hello, self._on_lost, self._on_dropped = on_hello, on_lost, on_dropped
         self._connecting: asyncio.Task[None] | None = None
         self._hello_task: asyncio.Task[None] | None = None
         self._established: object = None  # the newest connection that delivers events
@@ -211,7 +215,8 @@ class SocketMode:
         """Acknowledge with Bolt's response, unless it is a failure: Slack then redelivers."""
         started_at, attempt = time.time(), request.retry_attempt
         headers = {"x-slack-retry-num": str(attempt)} if isinstance(attempt, int) else {}
-        response = await dispatch(self._app, request.payload, headers)
+        on_dropped = partial(self._on_dropped, *DROPPED_SECONDS)
+        response = await dispatch(self._app, request.payload, headers, on_dropped)
         try:
             await send_async_response(client, request, response, started_at)
         except Exception as error:  # noqa: BLE001 - slack_sdk's connection may be in any state

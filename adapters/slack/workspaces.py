@@ -55,6 +55,11 @@ class Workspaces(Protocol):
         """Handle that events no longer arrive, for at most `seconds` so far."""
         ...
 
+    def events_lost(self, seconds: float, lasts: float) -> None:
+        """Read again what was written in the last `seconds`, and in the next `lasts` seconds: Slack
+        gave up events while others arrived."""
+        ...
+
     def names(self) -> Sequence[str]:
         """The workspaces that can have a session."""
         ...
@@ -112,6 +117,10 @@ class OneWorkspace:
     def connection_lost(self, seconds: float) -> None:
         """See `Workspaces`."""
         self._open.backfill.connection_lost(seconds)
+
+    def events_lost(self, seconds: float, lasts: float) -> None:
+        """See `Workspaces`."""
+        self._open.backfill.events_lost(seconds, lasts)
 
     def names(self) -> Sequence[str]:
         """See `Workspaces`."""

@@ -26,7 +26,7 @@ async def sim() -> AsyncIterator[SlackSim]:
 
 
 class SleepyClock(JumpClock):
-    """The clock of a machine that can sleep, while only the time of day goes on."""
+    """The clock of a machine that can sleep: then only the time of day advances."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,10 +79,30 @@ async def test_short_outages_that_follow_each_other_count_as_one(
         await until(lambda: inbox.find("lost"))
 
 
+async def test_events_that_slack_drops_are_read(sim: SlackSim) -> None:
+    """Slack says so once a minute; it does not deliver them later."""
+    inbox, clock = FakeInbox(), JumpClock()
+    async with running(sim, inbox, clock=clock):
+        await until(lambda: (ids.TEAM, "") in inbox.marks)
+        await sim.limits(events_per_hour=1)
+        await sim.say(ids.ALICE, ids.DM_ALICE, "delivered")
+        await until(lambda: inbox.find("delivered"))
+        await sim.say(ids.ALICE, ids.GENERAL, "the first one", mention=True)
+        await sim.until(lambda: is_read(clock, inbox, "the first one"))
+        # Slack drops this one without saying so again within a minute.
+        await sim.say(ids.ALICE, ids.GENERAL, "the second one", mention=True)
+        await sim.until(lambda: is_read(clock, inbox, "the second one"))
+
+
+async def is_read(clock: JumpClock, inbox: FakeInbox, text: str) -> bool:
+    clock.jump(1.0)
+    return inbox.find(text) is not None
+
+
 async def test_what_was_sent_while_the_machine_slept_is_read(
     sim: SlackSim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The monotonic clock may stand still meanwhile, so the outage would look short."""
+    """The monotonic clock may stand still during that time, so the outage would look short."""
     monkeypatch.setattr(socket, "HELLO_SECONDS", 0.0)
     inbox, clock = FakeInbox(), SleepyClock()
     async with running(sim, inbox, clock=clock):
