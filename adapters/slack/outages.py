@@ -19,6 +19,9 @@ outage."""
 LATE_ATTEMPT = 2
 """The second retry."""
 
+MAX_SECONDS = 86_400.0
+"""How far back to look for lost events; Slack stops delivering to a URL that fails for hours."""
+
 DROPPED_SECONDS = (120.0, 120.0)
 """Slack says once a minute that it drops events: for how many seconds before and after that."""
 
@@ -104,4 +107,4 @@ class Arrivals:
         if attempt < LATE_ATTEMPT or self._silence is None:
             return None
         begin, self._silence = self._silence[0], None
-        return now - begin
+        return min(now - begin, MAX_SECONDS)
