@@ -161,6 +161,10 @@ class SlackSim(SimProcess):
         made = await self.call("group", handle=handle, members=list(members), disabled=disabled)
         return cast(str, made)
 
+    async def make_private(self, channel: str) -> None:
+        """Convert a public channel to a private one."""
+        await self.call("make_private", channel=channel)
+
     async def rename(self, channel: str, name: str) -> None:
         """Rename a channel: channel_rename or group_rename."""
         await self.call("rename", channel=channel, name=name)
