@@ -283,6 +283,23 @@ def test_slacks_error_codes_are_translated(response: _Response, kind: type[Excep
 
 
 @pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ({"messages": ["[ERROR] a [json-pointer:/blocks/0]", "b"]}, "invalid_blocks: [ERROR] a "),
+        ({"messages": [7, None]}, "invalid_blocks"),
+        ({"messages": "x"}, "invalid_blocks"),
+        (["x"], "invalid_blocks"),
+    ],
+)
+def test_the_log_has_slacks_reason_for_a_refusal(metadata: Any, said: str) -> None:
+    response = _Response(200, "invalid_blocks")
+    response.data["response_metadata"] = metadata
+    error = translate_error(SlackApiError("", response))
+    assert str(error).startswith(said)
+    assert error.code == "invalid_blocks"
+
+
+@pytest.mark.parametrize(
     ("value", "seconds"),
     [
         ("30", 30.0),
