@@ -91,7 +91,8 @@ class SlackAdapter:
         self._distributed = DistributedApp(distribution, clock) if distribution else None
         self._connector = SlackConnector(self._tokens, clock, connect_seconds=request_seconds)
         self._prefix, self._models, self._clock = command_prefix, models, clock
-        self._builder = MessageBuilder(Mrkdwn())
+        self._mrkdwn = Mrkdwn()
+        self._builder = MessageBuilder(self._mrkdwn, clock)
         self._directory = SlackDirectory(
             connected=lambda workspace: self._session(workspace).workspace,
             open=self._open_workspaces,
@@ -133,7 +134,7 @@ class SlackAdapter:
                 api_url=self._tokens.api_url,
                 inbox=inbox,
                 saver=saver,
-                builder=self._builder,
+                mrkdwn=self._mrkdwn,
                 models=self._models,
                 clock=self._clock,
                 prefix=self._prefix,
@@ -179,16 +180,26 @@ class SlackAdapter:
     ) -> None:
         outages = Outages(self._clock, self._cluster.report_gap)
 
-        def connection_lost() -> None:
-            outages.begin()
-            workspaces.connection_lost()
+        def connection_lost(seconds: float) -> None:
+            outages.begin(seconds)
+            workspaces.connection_lost(seconds)
 
         async def connected() -> None:
             outages.end()
             await workspaces.connected()
             await inbox.connected(PLATFORM)
 
-        await self._connector.serve(app, app_api, on_connected=connected, on_lost=connection_lost)
+        def events_lost(seconds: float, lasts: float) -> None:
+            self._cluster.report_gap(seconds)
+            workspaces.events_lost(seconds, lasts)
+
+        await self._connector.serve(
+            app,
+            app_api,
+            on_connected=connected,
+            on_lost=connection_lost,
+            on_dropped=events_lost,
+        )
 
     @contextlib.asynccontextmanager
     async def _open_workspaces(self, wanted: Collection[str]) -> AsyncIterator[Sequence[Workspace]]:
@@ -213,7 +224,7 @@ class SlackAdapter:
     def surface(self, claim: Claim) -> SlackSurface:
         """The surface of a turn's reply."""
         session = self._session(claim.conversation.key.workspace)
-        return session.surface(claim, self._builder, self._files)
+        return session.surface(claim, self._files)
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """Earlier messages from people in the thread. Raises a PlatformError."""

@@ -16,6 +16,7 @@ import structlog
 from adapters.slack.edits import SlackEditListener
 from adapters.slack.events import PLATFORM
 from adapters.slack.history import RepeatedReads, SlackHistory
+from adapters.slack.outages import REDELIVERY_SECONDS, MissedRedeliveries
 from adapters.slack.recheck import report_changes
 from adapters.slack.workspace import Workspace
 from bot.catchup.backfill import Backfill
@@ -30,11 +31,6 @@ log = structlog.stdlib.get_logger(__name__)
 # How far the workspace's watermark stays behind its newest message, in microseconds: events of
 # different channels arrive only roughly in the order of their ts. One minute.
 LAG = 60_000_000
-# Slack retries immediately, after one minute and after five more. An event from the beginning of an
-# outage still arrives if the outage ends before the last retry; a minute is left for noticing that.
-# https://docs.slack.dev/apis/events-api/
-SHORT_OUTAGE = 240.0  # seconds
-REDELIVERY_SECONDS = 420.0  # after this, no earlier event is redelivered
 
 KEEPER_SECONDS = 0.5
 """How long `connected` waits for this process to become the one that catches up; if another process
@@ -88,18 +84,20 @@ class SlackBackfill:
             owns=lambda other: other == workspace.me.team,
         )
         self.workspace = workspace.me.team
-        self._lost_at: float | None = None
+        self._missed = MissedRedeliveries(clock)
 
-    def connection_lost(self) -> None:
-        """Stop the watermarks, because events no longer arrive."""
+    def connection_lost(self, seconds: float) -> None:
+        """Stop the watermarks: for at most `seconds`, events no longer arrive."""
         self._tracker.open_gap(self.workspace)
-        self._lost_at = self._lost_at or self._clock.monotonic()
+        self._missed.begin(seconds)
+
+    def events_lost(self, seconds: float, lasts: float) -> None:
+        """See `Workspaces`."""
+        self._gaps.report_loss(seconds, lasts=lasts)
 
     async def connected(self) -> None:
         """Catch up, because events arrive again or for the first time."""
-        outage = 0.0 if self._lost_at is None else self._clock.monotonic() - self._lost_at
-        self._lost_at = None
-        if self._history.newest and outage < SHORT_OUTAGE:
+        if not self._missed.end() and self._history.newest:
             self._backfill.close_later(self.workspace, REDELIVERY_SECONDS)
             return
         self._slack.posts.restart()

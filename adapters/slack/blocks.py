@@ -18,6 +18,7 @@ from bot.domain import model_names
 from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Choice, CommandReply, Menu
 from bot.domain.replies import Control
+from bot.ports.clock import Clock
 
 ACTION = "threadline_"  # the prefix of our action_ids; the command's name follows
 METADATA = "threadline_reply"
@@ -38,6 +39,8 @@ CHOOSE = {
 MAX_OPTIONS, MAX_OPTION_VALUE = 100, 150
 MAX_BLOCK_ID = 255
 MAX_VALUE = 2_000  # documented: characters of a button's value
+# Documented: chat.postMessage cuts text above 40,000 characters. Edits take `mrkdwn.MAX_UNITS`.
+MAX_NEW_TEXT = 39_000
 _MENU = "threadline_menu "  # the prefix of a menu's block_id; the conversation follows
 OTHERS = "Others"  # the label of names without a provider
 PLACEHOLDERS = {"model": "Choose a model", "effort": "Choose an effort"}
@@ -46,11 +49,11 @@ Json = dict[str, Any]
 
 
 class MessageBuilder:
-    """Builds the `text` and `blocks` of messages."""
+    """Builds the `text` and `blocks` of one workspace's messages."""
 
-    def __init__(self, mrkdwn: Mrkdwn) -> None:
+    def __init__(self, mrkdwn: Mrkdwn, clock: Clock) -> None:
         self._mrkdwn = mrkdwn
-        self.feedback = FeedbackButtons()
+        self.feedback = FeedbackButtons(clock)
 
     def page(self, text: str, *, complete: bool, controls: Sequence[Control], turn: int) -> Json:
         """A page of a reply, from rendered `text`; `complete` means that it will not change
@@ -58,6 +61,11 @@ class MessageBuilder:
         limit = COMPLETE_TEXT if complete else INTERIM_TEXT
         blocks = [_markdown(text), *self.controls(controls, turn)]
         return {"text": self._mrkdwn.summarize(text, limit) or BREAK, "blocks": blocks}
+
+    def bare(self, text: str, limit: int) -> Json:
+        """A page without blocks, for a workspace that refuses them, of at most `limit` UTF-16
+        units."""
+        return {"text": self._mrkdwn.summarize(text, limit) or BREAK, "blocks": []}
 
     def controls(self, controls: Sequence[Control], turn: int) -> list[Json]:
         """The blocks with the buttons below a reply."""

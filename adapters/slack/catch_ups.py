@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager
 
 import structlog
 
-from adapters.slack.backfill import REDELIVERY_SECONDS, SHORT_OUTAGE
 from adapters.slack.events import PLATFORM
+from adapters.slack.outages import REDELIVERY_SECONDS, MissedRedeliveries
 from adapters.slack.session import Session
 from bot.catchup.gap_reader import GapReader
 from bot.catchup.watermark_saver import WatermarkSaver
@@ -49,7 +49,7 @@ class CatchUps:
         self._behind: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
         self._queued: set[str] = set()
         self._has_connected, self._is_keeper = asyncio.Event(), False
-        self._lost_at: float | None = None
+        self._missed = MissedRedeliveries(clock)
         self._gaps = GapReader(
             name=PLATFORM, inbox=inbox, clock=clock, read=self._read_again, catch_up=self._catch_up
         )
@@ -61,19 +61,21 @@ class CatchUps:
             self._queued.add(workspace)
             self._behind.put_nowait((workspace, self._clock.time()))
 
-    def connection_lost(self) -> None:
-        """Stop all watermarks, because events no longer arrive."""
+    def connection_lost(self, seconds: float) -> None:
+        """Stop all watermarks: for at most `seconds`, events no longer arrive."""
         self._saver.tracker.open_gaps()
-        self._lost_at = self._lost_at or self._clock.monotonic()
+        self._missed.begin(seconds)
+
+    def events_lost(self, seconds: float, lasts: float) -> None:
+        """See `Workspaces`."""
+        self._gaps.report_loss(seconds, lasts=lasts)
 
     def connected(self) -> Mapping[str, int]:
         """Catch up, because events arrive again or for the first time.
 
         Returns the gaps for `close_gaps`, which need no reading.
         """
-        outage = 0.0 if self._lost_at is None else self._clock.monotonic() - self._lost_at
-        self._lost_at = None
-        if self._has_connected.is_set() and outage < SHORT_OUTAGE:
+        if not self._missed.end() and self._has_connected.is_set():
             tracker, known = self._saver.tracker, self._workspaces() if self._is_keeper else ()
             return {each: tracker.gap(each) for each in known if each not in self._queued}
         self._has_connected.set()

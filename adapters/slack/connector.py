@@ -15,6 +15,8 @@ from adapters.slack import handshake
 from adapters.slack.api import WebApi, web_client
 from adapters.slack.budgets import workspace_limiter
 from adapters.slack.http import HttpEvents
+from adapters.slack.outages import OnLost
+from adapters.slack.reconnect_pace import ReconnectPace
 from adapters.slack.socket import SocketMode
 from bot.domain.errors import CannotStart
 from bot.ports.clock import Clock
@@ -49,7 +51,8 @@ class SlackConnector:
         self.tokens, self._clock, self._connect_seconds = tokens, clock, connect_seconds
         self.app_token_problem = ""
         secret = tokens.signing_secret if not tokens.app else None
-        self.http = HttpEvents(secret) if secret else None
+        self.http = HttpEvents(secret, clock) if secret else None
+        self._pace = ReconnectPace(clock)
         self._socket: SocketMode | None = None
 
     @property
@@ -70,9 +73,10 @@ class SlackConnector:
         app_api: WebApi,
         *,
         on_connected: Callable[[], Coroutine[Any, Any, None]],
-        on_lost: Callable[[], None],
+        on_lost: Callable[[float], None],
+        on_dropped: OnLost,
     ) -> None:
-        """Pass events to Bolt's `app` until cancelled.
+        """Pass events to Bolt's `app` until cancelled; see `SocketMode` for the callbacks.
 
         Raises CannotStart if Slack refuses the app-level token.
         """
@@ -85,11 +89,13 @@ class SlackConnector:
                 new_url=lambda: self.fetch_new_url(app_api),
                 on_hello=on_connected,
                 on_lost=on_lost,
+                on_dropped=on_dropped,
+                clock=self._clock,
                 connect_seconds=self._connect_seconds,
             )
             await self._socket.serve()
         elif self.http is not None:
-            self.http.app = app
+            self.http.app, self.http.on_lost = app, on_dropped
             try:
                 await on_connected()
                 await asyncio.Event().wait()
@@ -111,6 +117,7 @@ class SlackConnector:
 
     async def fetch_new_url(self, app_api: WebApi) -> str:
         """Another address for Socket Mode; a refusal while the bot runs does not stop it."""
+        await self._pace.wait()
         while True:
             try:
                 url = await self.fetch_socket_url(app_api)

@@ -7,7 +7,7 @@ a person's question is still found, and acknowledges deliveries that have no lis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -19,6 +19,7 @@ from adapters.slack.payloads import Payload, items, mapping, objects, text
 
 log = structlog.stdlib.get_logger(__name__)
 
+DROPPED = "app_rate_limited"
 _NAMED = (str, dict)  # an id, or an object that contains one
 # The fields that Bolt reads, and the types that it accepts (slack_bolt/request/internals.py).
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -55,16 +56,24 @@ _MAX_DEPTH = 6  # Bolt reads no deeper than event → message → user
 _MESSAGE = ("user", "channel", "ts")
 
 
-async def dispatch(app: AsyncApp, body: Any, headers: Mapping[str, str]) -> BoltResponse:
+async def dispatch(
+    app: AsyncApp,
+    body: Any,
+    headers: Mapping[str, str],
+    on_dropped: Callable[[], None] = lambda: None,
+) -> BoltResponse:
     """Bolt's response to a payload that is known to come from Slack.
 
     A payload without a listener is acknowledged: Bolt would answer 404, and Slack would redeliver
-    it. The mode "socket_mode" makes Bolt skip the signature check.
+    it. The mode "socket_mode" makes Bolt skip the signature check. `on_dropped` is called if Slack
+    says that it drops events, as it does once a minute then.
     """
     try:
         payload = sanitize(body)
         if not _has_listener(payload):
             _log_ignored(payload)
+            if text(payload, "type") == DROPPED:
+                on_dropped()
             return BoltResponse(status=200, body="")
         request = AsyncBoltRequest(body=payload, headers=dict(headers), mode="socket_mode")
         return await app.async_dispatch(request)
@@ -93,7 +102,7 @@ def _has_listener(body: Payload) -> bool:
 
 def _log_ignored(body: Payload) -> None:
     kind = text(body, "type")
-    if kind == "app_rate_limited":
+    if kind == DROPPED:
         log.warning("Slack drops events: more than 30,000 within an hour")
     elif body.get("ssl_check") is None:
         log.debug("ignored a delivery", kind=kind)

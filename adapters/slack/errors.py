@@ -14,6 +14,7 @@ from typing import Any
 
 from slack_sdk.errors import SlackApiError
 
+from adapters.slack import payloads
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 
 # The token is no longer valid, if auth.test agrees.
@@ -93,6 +94,8 @@ DEFAULT_RETRY_AFTER = 3.0
 # The upper limit in seconds: the longest reported value is below a minute, and one attempt every
 # five minutes does no harm if a longer one is real.
 MAX_RETRY_AFTER = 300.0
+MAX_REASON = 300
+"""Characters of Slack's reason for a refusal, for the log."""
 
 
 def translate_error(error: Exception, scopes: tuple[str, ...] = ()) -> PlatformError:
@@ -107,7 +110,9 @@ def translate_error(error: Exception, scopes: tuple[str, ...] = ()) -> PlatformE
         return Throttled(parse_retry_after(headers.get("Retry-After")), scopes)
     if status >= 500 or name in UNSETTLED or not name:
         return Unsettled(f"Slack failed: {name or status}", code=name)
-    return (Gone if name in GONE else Refused)(code=name)
+    if name in GONE:
+        return Gone(code=name)
+    return Refused(": ".join(filter(None, (name, _reason(error)))), code=name)
 
 
 def parse_retry_after(retry_after: str | None) -> float:
@@ -124,6 +129,15 @@ def parse_retry_after(retry_after: str | None) -> float:
 def status_of(error: SlackApiError) -> int | None:
     """The HTTP status of a refusal; None if the response has none."""
     return _parts(error)[1] or None
+
+
+def _reason(error: SlackApiError) -> str:
+    """What Slack says about a refusal, such as which block is invalid; "" if it says nothing."""
+    data = getattr(error.response, "data", None)
+    found = payloads.mapping(data if isinstance(data, dict) else {}, "response_metadata")
+    messages = found.get("messages")
+    said = [one for one in messages if isinstance(one, str)] if isinstance(messages, list) else []
+    return "; ".join(said)[:MAX_REASON]
 
 
 def _parts(error: SlackApiError) -> tuple[str, int, Mapping[str, str]]:

@@ -21,7 +21,7 @@ from adapters.slack.payloads import Payload, ident, mapping
 from adapters.slack.people import Person, is_stranger, parse_person
 from adapters.slack.user_groups import UserGroups, parse_groups
 from bot.config.policy_references import fold
-from bot.domain.errors import Gone, PlatformError
+from bot.domain.errors import Gone, PlatformError, Unsettled
 from bot.ports.clock import Clock
 
 MAX_PEOPLE, MAX_CHANNELS = 10_000, 10_000
@@ -132,7 +132,7 @@ class WorkspaceFacts:
         return person
 
     async def _fetch_groups(self, _all: str) -> UserGroups:
-        found: list[Payload] = []
+        found: list[Any] = []
         for team in await self._teams.arguments():
             try:
                 response = await self._api.read_paced(
@@ -142,7 +142,7 @@ class WorkspaceFacts:
                 if error.code not in NO_GROUPS:
                     raise
             else:
-                found.extend(response.items("usergroups"))
+                found.extend(response.values("usergroups"))
         return parse_groups(found)
 
     async def _fetch_channel(self, channel: str) -> ChannelFacts:
@@ -171,7 +171,9 @@ class WorkspaceFacts:
         return ""
 
     async def _find_listed(self, method: str, name: str, team: Mapping[str, Any]) -> str:
+        """Search one list. Raises Unsettled if the channel may be an entry without a name."""
         cursor: str | None = None
+        is_readable = True
         for _ in range(MAX_CHANNEL_PAGES):
             response = await self._api.read_paced(
                 method,
@@ -181,11 +183,15 @@ class WorkspaceFacts:
                 cursor=cursor,
                 **team,
             )
-            for channel in response.items("channels"):
+            listed = response.values("channels")
+            for channel in payloads.objects(listed):
                 if ident(channel, "id") and fold(name_of(channel)) == name:
                     return ident(channel, "id")
+            is_readable &= all(isinstance(one, Mapping) and name_of(one) for one in listed)
             if (cursor := response.next_cursor) is None:
                 break
+        if not is_readable:
+            raise Unsettled("Slack's list has channels without a name")
         return ""
 
 

@@ -18,6 +18,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Refused
 from bot.domain.feedback import MAX_COMMENT, Vote
 from bot.domain.replies import Control
+from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -30,14 +31,22 @@ COMMENT_BLOCK, _INPUT = "comment", "text"
 _BLOCKS = frozenset({"invalid_arguments", "invalid_blocks", "invalid_blocks_format"})
 
 
-class FeedbackButtons:
-    """Builds the element, unless the workspace has refused it.
+REFUSED_SECONDS = 3_600.0
+"""How long a refusal counts: Slack may have refused the element by mistake."""
 
-    A refusal is remembered until the next start, so that no other reply loses time to it.
+
+class FeedbackButtons:
+    """Builds one workspace's element, unless the workspace has refused it.
+
+    A refusal is remembered for a while, so that few other replies lose time to it.
     """
 
-    def __init__(self) -> None:
-        self._is_refused = False
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._refused_until = clock, float("-inf")
+
+    @property
+    def _is_refused(self) -> bool:
+        return self._clock.monotonic() < self._refused_until
 
     def block(self, turn: int) -> list[dict[str, Any]]:
         """The block for a reply."""
@@ -62,11 +71,11 @@ class FeedbackButtons:
         except Refused as error:
             if self._is_refused or Control.FEEDBACK not in controls or error.code not in _BLOCKS:
                 raise
-        self._is_refused = True
+        self._refused_until = self._clock.monotonic() + REFUSED_SECONDS
         try:
             sent = await send()
         except Refused:
-            self._is_refused = False
+            self._refused_until = float("-inf")
             raise
         log.warning("Slack refuses feedback buttons: replies are shown without them")
         return sent

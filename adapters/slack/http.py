@@ -6,6 +6,7 @@ The signature is checked before anything is parsed.
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,6 +19,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from adapters.slack.envelopes import dispatch
+from adapters.slack.outages import DROPPED_SECONDS, Arrivals, OnLost, ignore_loss
+from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -29,11 +32,16 @@ MAX_DIGITS = 20  # of a number in a header
 
 
 class HttpEvents:
-    """The ASGI app. `app` is Bolt's, or None until the bot is ready: Slack then retries."""
+    """The ASGI app. `app` is Bolt's, or None until the bot is ready: Slack then retries.
 
-    def __init__(self, signing_secret: str) -> None:
+    `on_lost` is called if Slack gave up events: see `Workspaces.events_lost`.
+    """
+
+    def __init__(self, signing_secret: str, clock: Clock) -> None:
         self._verifier = SignatureVerifier(signing_secret)
+        self._arrivals = Arrivals(clock)
         self.app: AsyncApp | None = None
+        self.on_lost: OnLost = ignore_loss
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -59,7 +67,16 @@ class HttpEvents:
             log.warning("cannot parse a delivery", size=len(body))
             return Response(status_code=400)
         headers = {name: request.headers[name] for name in RETRY_HEADERS if name in request.headers}
-        return to_starlette_response(await dispatch(self.app, payload, headers))
+        self._note_arrival(headers.get(RETRY_HEADERS[0], ""))
+        on_dropped = partial(self.on_lost, *DROPPED_SECONDS)
+        return to_starlette_response(await dispatch(self.app, payload, headers, on_dropped))
+
+    def _note_arrival(self, attempt: str) -> None:
+        number = int(attempt) if attempt.isdecimal() and len(attempt) <= MAX_DIGITS else 0
+        seconds = self._arrivals.note(number)
+        if seconds is not None:
+            log.warning("Slack could not deliver events", seconds=round(seconds))
+            self.on_lost(seconds, 0.0)
 
     def _is_signed(self, body: bytes, request: Request) -> bool:
         """Whether Slack signed the request in the last five minutes."""

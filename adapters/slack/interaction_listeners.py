@@ -26,7 +26,7 @@ from adapters.slack.payloads import Payload
 from adapters.slack.rate_limits import VIEWS
 from adapters.slack.workspace import Workspace
 from bot.domain import feedback_texts, texts
-from bot.domain.errors import PlatformError
+from bot.domain.errors import PlatformError, StoreUnavailable
 from bot.domain.inbox import CommandReply
 
 log = structlog.stdlib.get_logger(__name__)
@@ -125,11 +125,11 @@ class InteractionListeners:
         """
         if reply.comment_on is None or not interaction.trigger_id:
             return False
-        key = await self._interactions.conversation(interaction)
-        view = comment_view(key, reply.comment_on)
         try:
+            key = await self._interactions.conversation(interaction)
+            view = comment_view(key, reply.comment_on)
             await self._workspace.api.write(VIEWS, trigger_id=interaction.trigger_id, view=view)
-        except PlatformError as error:
+        except (PlatformError, StoreUnavailable) as error:
             log.info("no modal for a comment", reason=repr(error))
             return False
         return True

@@ -28,10 +28,18 @@ from bot.domain import texts
 from bot.domain.conversations import Author
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Command, CommandReply, Incoming, Receipt
+from bot.ports.clock import Clock
 from bot.ports.history import ChannelRef
 from bot.ports.inbox import Inbox
 
 log = structlog.stdlib.get_logger(__name__)
+
+
+MAX_AHEAD = 86_400.0
+"""A ts that is further in the future, in seconds, moves no watermark.
+
+Watermarks never move back, so nothing written before that time would be read after an outage.
+"""
 
 
 class Listeners:
@@ -49,11 +57,12 @@ class Listeners:
         builder: MessageBuilder,
         interactions: SlackInteractionHandler,
         prefix: str,
+        clock: Clock,
         removed: Callable[[Payload], Awaitable[None]],
     ) -> None:
         self._workspace, self._inbox, self._builder = workspace, inbox, builder
         self._removed = removed
-        self._saver = saver
+        self._saver, self._clock = saver, clock
         self._edits = SlackEditListener(workspace=workspace, inbox=inbox)
         self._background = BackgroundTasks()
         self.interactions = InteractionListeners(
@@ -101,14 +110,16 @@ class Listeners:
         channel, ts = ident(event, "channel"), message_ts(event)
         visible = bool(channel and ts and not event.get("hidden"))
         channel_ref = ChannelRef(self._workspace.me.team, channel)
+        is_plausible = visible and position(ts) < (self._clock.time() + MAX_AHEAD) * 1e6
         if visible:
-            self._saver.mark_seen(channel_ref, position(ts))
             self._workspace.posts.note(event)
             self._workspace.note(event)
+        if is_plausible:
+            self._saver.mark_seen(channel_ref, position(ts))
         incoming = await self._workspace.incoming(body)
         if incoming is not None:
             await self._receive(incoming)
-        if visible:
+        if is_plausible:
             self._saver.mark_decided(channel_ref, position(ts))
 
     async def _receive(self, incoming: Incoming) -> None:

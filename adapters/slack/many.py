@@ -248,9 +248,13 @@ class ManyWorkspaces:
         return removed
 
     # ── catching up ───────────────────────────────────────────────────────────────────────────
-    def connection_lost(self) -> None:
+    def connection_lost(self, seconds: float) -> None:
         """See `Workspaces`."""
-        self._catch_ups.connection_lost()
+        self._catch_ups.connection_lost(seconds)
+
+    def events_lost(self, seconds: float, lasts: float) -> None:
+        """See `Workspaces`."""
+        self._catch_ups.events_lost(seconds, lasts)
 
     async def connected(self) -> None:
         """See `Workspaces`."""

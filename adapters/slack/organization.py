@@ -14,6 +14,7 @@ from cachetools import TTLCache
 from adapters.slack.api import WebApi
 from adapters.slack.events import Identity
 from adapters.slack.payloads import ident
+from bot.domain.errors import Unsettled
 from bot.ports.clock import Clock
 
 FRESH_SECONDS = 3_600.0
@@ -45,7 +46,10 @@ class OrganizationTeams:
         cursor: str | None = None
         for _ in range(MAX_PAGES):
             response = await self._api.read_paced("auth.teams.list", limit=PAGE, cursor=cursor)
-            found.extend(filter(None, (ident(team, "id") for team in response.items("teams"))))
+            found.extend(ident(team, "id") for team in response.items("teams"))
             if (cursor := response.next_cursor) is None:
                 break
+        if not found or not all(found):
+            # Without a workspace's groups and channels, a rule that blocks someone would not apply.
+            raise Unsettled("Slack's list of workspaces cannot be read")
         return found

@@ -82,6 +82,11 @@ for itself.
 
 With a share like every other process's, it could read only a few threads a minute.
 """
+NAMES = "names:"
+"""Prefixes a method's name for the names in messages, which get half of its limit.
+
+Anyone can mention a hundred people; rules must still find out who a person is.
+"""
 CAUGHT_UP_WITH = frozenset({"conversations.history", "conversations.replies"})
 
 
@@ -101,6 +106,9 @@ def limit_for(scope: str, members: int = 1) -> Limit:
 def _limit_for(scope: str) -> Limit:
     if scope in _LIMITS:
         return _LIMITS[scope]
+    if scope.startswith(NAMES):
+        whole = _limit_for(scope.removeprefix(NAMES))
+        return replace(whole, count=whole.count // 2)
     if scope.startswith(f"{POSTS}:"):
         return Limit(count=3, seconds=3.15, pace=Pace.NONE)  # Slack allows short bursts
     return Limit(count=_COUNTS.get(scope, TIER_2), seconds=_MINUTE)

@@ -42,20 +42,24 @@ class Response:
         """An optional object; empty if absent."""
         return payloads.mapping(self.data, name)
 
-    def items(self, name: str) -> Sequence[Mapping[str, Any]]:
-        """The objects of a required list. Raises Unsettled.
+    def values(self, name: str) -> list[Any]:
+        """A required list. Raises Unsettled.
 
         A missing list is not an empty one: a channel that was not read must not count as read.
         """
         value = self.data.get(name)
         if not isinstance(value, list):
             raise Unsettled(f"Slack's response has no list of {name}: {value!r:.80}")
-        return payloads.objects(value)
+        return value
+
+    def items(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """The objects of a required list. Raises Unsettled."""
+        return payloads.objects(self.values(name))
 
     def strings(self, name: str) -> Sequence[str]:
         """The texts of a required list. Raises Unsettled if anything else is in it."""
-        value = self.data.get(name)
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        value = self.values(name)
+        if not all(isinstance(one, str) for one in value):
             raise Unsettled(f"Slack's response has no list of {name}: {value!r:.80}")
         return value
 

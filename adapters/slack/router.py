@@ -16,10 +16,10 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
-from adapters.slack.backfill import REDELIVERY_SECONDS
 from adapters.slack.envelopes import field_types
 from adapters.slack.interaction_listeners import InteractionListeners
 from adapters.slack.listeners import Listeners
+from adapters.slack.outages import REDELIVERY_SECONDS
 from adapters.slack.payloads import Payload, text
 from adapters.slack.routing import REMOVALS, kind_of_event
 from bot.domain.errors import ThreadlineError, Unsettled

@@ -18,6 +18,7 @@ from adapters.slack.downloads import SlackFiles
 from adapters.slack.events import Identity
 from adapters.slack.interactions import SlackInteractionHandler
 from adapters.slack.listeners import Listeners
+from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.payloads import Payload
 from adapters.slack.removals import SlackRemovals, send_removal
 from adapters.slack.status_registry import StatusRegistry
@@ -45,6 +46,7 @@ class Session:
     """One workspace's parts. `files` is None once the session has ended."""
 
     workspace: Workspace
+    builder: MessageBuilder
     statuses: StatusRegistry
     backfill: SlackBackfill
     listeners: Listeners
@@ -85,16 +87,14 @@ class Session:
             self._handling -= 1
             self.used_at = self.clock.monotonic()
 
-    def surface(
-        self, claim: Claim, builder: MessageBuilder, rules: FileRules | None
-    ) -> SlackSurface:
+    def surface(self, claim: Claim, rules: FileRules | None) -> SlackSurface:
         """The surface for a turn's reply."""
         key = claim.conversation.key
         made = SlackSurface(
             claim=claim,
             me=self.workspace.me,
             api=self.api,
-            builder=builder,
+            builder=self.builder,
             status=self.statuses.status(
                 (key.channel, key.thread),
                 claim.conversation.id,
@@ -144,7 +144,7 @@ class SessionMaker:
     api_url: str | None
     inbox: Inbox
     saver: WatermarkSaver
-    builder: MessageBuilder
+    mrkdwn: Mrkdwn
     models: ModelCatalog
     clock: Clock
     prefix: str
@@ -169,9 +169,11 @@ class SessionMaker:
         limiter = workspace_limiter(self.clock, self._members)
         api = self.api(tokens, limiter)
         workspace = Workspace(me=me, api=api, clock=self.clock, listens=self.inbox.listens)
+        builder = MessageBuilder(self.mrkdwn, self.clock)
         statuses = StatusRegistry(api=api, clock=self.clock, leftovers=self.leftovers)
         return Session(
             workspace=workspace,
+            builder=builder,
             statuses=statuses,
             backfill=SlackBackfill(
                 workspace=workspace,
@@ -181,7 +183,7 @@ class SessionMaker:
                 alone=lambda: self.cluster.exclusively(f"slack catch-up {me.team}"),
                 members=self._members,
             ),
-            listeners=self._listeners(workspace, removed),
+            listeners=self._listeners(workspace, builder, removed),
             tokens=tokens,
             files=SlackFiles(api=api, session=self.downloads, seconds=self.download_seconds),
             limiter=limiter,
@@ -194,16 +196,20 @@ class SessionMaker:
         return self.cluster.members
 
     def _listeners(
-        self, workspace: Workspace, removed: Callable[[Payload], Awaitable[None]]
+        self,
+        workspace: Workspace,
+        builder: MessageBuilder,
+        removed: Callable[[Payload], Awaitable[None]],
     ) -> Listeners:
         return Listeners(
             workspace=workspace,
             inbox=self.inbox,
             saver=self.saver,
-            builder=self.builder,
+            builder=builder,
             interactions=SlackInteractionHandler(
                 inbox=self.inbox, workspace=workspace, models=self.models
             ),
             prefix=self.prefix,
+            clock=self.clock,
             removed=removed,
         )

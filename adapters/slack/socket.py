@@ -12,6 +12,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from logging import INFO, WARNING
 from typing import Any
 
@@ -24,7 +25,9 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 
 from adapters.slack.api import REQUEST_SECONDS, quiet_logger
 from adapters.slack.envelopes import dispatch, field_types
+from adapters.slack.outages import DROPPED_SECONDS, OnLost
 from bot.common.proxies import http_proxy_for
+from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -32,6 +35,9 @@ log = structlog.stdlib.get_logger(__name__)
 PING_SECONDS = 5.0
 # Seconds between checks of the connection; slack_sdk would notice a lost one after PING_SECONDS.
 CHECK_SECONDS = 0.5
+# If this many seconds pass between two checks, the process or the machine did not run: Slack may
+# have given up deliveries in that time.
+ASLEEP_SECONDS = 30.0
 # Slack sends `hello` immediately. A connection without it counts as established after this many
 # seconds.
 HELLO_SECONDS = 5.0
@@ -112,8 +118,10 @@ class SocketMode:
     """Serves Bolt's app over Socket Mode.
 
     `url` is the first address, from apps.connections.open, and `new_url` fetches further ones.
-    `on_hello` is awaited for every new connection, `on_lost` is called when a connection is lost,
-    and `connect_seconds` is the timeout for connecting.
+    `on_hello` is awaited for every new connection. `on_lost` is called when a connection is lost,
+    with the seconds since it was last known to work: many if the process or the machine slept.
+    `on_dropped` is called if Slack gave up events: see `Workspaces.events_lost`. `connect_seconds`
+    is the timeout for connecting.
     """
 
     def __init__(
@@ -124,20 +132,23 @@ class SocketMode:
         url: str,
         new_url: Callable[[], Awaitable[str]],
         on_hello: Callable[[], Coroutine[Any, Any, None]],
-        on_lost: Callable[[], None],
+        on_lost: Callable[[float], None],
+        on_dropped: OnLost,
+        clock: Clock,
         connect_seconds: float = REQUEST_SECONDS,
     ) -> None:
-        self._app, self._connect_seconds = app, connect_seconds
+        self._app, self._clock, self._connect_seconds = app, clock, connect_seconds
         self._client = _Client(app=app, app_token=app_token, new_url=new_url)
         self._client.wss_uri = url
         self._client.proxy = http_proxy_for(url)
         self._client.message_listeners.append(self._on_frame)
         self._client.socket_mode_request_listeners.append(self._handle)
-        self._on_hello, self._on_lost = on_hello, on_lost
+        self._on_hello, self._on_lost, self._on_dropped = on_hello, on_lost, on_dropped
         self._connecting: asyncio.Task[None] | None = None
         self._hello_task: asyncio.Task[None] | None = None
         self._established: object = None  # the newest connection that delivers events
         self._connected_since = 0.0
+        self._checked_at = clock.time()
         self.connected = False
 
     async def serve(self) -> None:
@@ -163,8 +174,11 @@ class SocketMode:
                 "Socket Mode connection changed",
                 connected=connected,
             )
-        if self.connected and not connected:
-            self._on_lost()
+        asleep = self._seconds_since_check()
+        if self.connected and (not connected or asleep > ASLEEP_SECONDS):
+            self._on_lost(asleep)
+            if connected:  # `on_hello` must follow on the same connection
+                self._established = None
         now = asyncio.get_running_loop().time()
         self._connected_since = self._connected_since if connected and self.connected else now
         self.connected = connected
@@ -175,6 +189,11 @@ class SocketMode:
             self._client.wss_uri = None
             if self._connecting is None or self._connecting.done():
                 self._connect(self._client.connect_to_new_endpoint())
+
+    def _seconds_since_check(self) -> float:
+        """By the time of day: the monotonic clock may stand still while a machine sleeps."""
+        before, self._checked_at = self._checked_at, self._clock.time()
+        return max(self._checked_at - before, 0.0)
 
     def _connect(self, connecting: Coroutine[Any, Any, None]) -> None:
         """Connect in a task, which ends once connected or if another task already connects."""
@@ -196,7 +215,8 @@ class SocketMode:
         """Acknowledge with Bolt's response, unless it is a failure: Slack then redelivers."""
         started_at, attempt = time.time(), request.retry_attempt
         headers = {"x-slack-retry-num": str(attempt)} if isinstance(attempt, int) else {}
-        response = await dispatch(self._app, request.payload, headers)
+        on_dropped = partial(self._on_dropped, *DROPPED_SECONDS)
+        response = await dispatch(self._app, request.payload, headers, on_dropped)
         try:
             await send_async_response(client, request, response, started_at)
         except Exception as error:  # noqa: BLE001 - slack_sdk's connection may be in any state

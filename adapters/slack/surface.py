@@ -13,15 +13,17 @@ from typing import Any
 
 from adapters.slack import files
 from adapters.slack.api import WebApi
-from adapters.slack.blocks import MessageBuilder, identity, read_identity
+from adapters.slack.blocks import MAX_NEW_TEXT, MessageBuilder, identity, read_identity
 from adapters.slack.errors import CONTENT
 from adapters.slack.events import Identity
+from adapters.slack.mrkdwn import MAX_UNITS
 from adapters.slack.rate_limits import APPENDS, DELETIONS, EDITS, POSTS, STARTS, STOPS, post_scopes
 from adapters.slack.removals import SlackRemovals
 from adapters.slack.render import SlackRenderer
 from adapters.slack.reply_thread import ReplyThread
 from adapters.slack.status import ReplyStatus
 from adapters.slack.streams import MAX_CHARACTERS, OPEN, Streams, with_append_fallback
+from bot.domain import texts
 from bot.domain.errors import FilesRefused, Gone, Refused, Unsettled
 from bot.domain.replies import Action, FileRules, Frame, Request, Shown, ShownPage
 from bot.domain.turns import Claim, PageRecord
@@ -37,6 +39,7 @@ SCOPES = {
     Action.CLOSE: (STOPS,),
     Action.REMOVE: (DELETIONS,),
 }
+BLOCKS = frozenset({"invalid_arguments", "invalid_blocks", "invalid_blocks_format"})
 MAX_UNEXPLAINED = 2  # how many refusals in a row with an unknown error code are retried
 
 
@@ -73,6 +76,7 @@ class SlackSurface:
         self._streams = Streams(claim=claim, api=api, builder=builder, status=status, clock=clock)
         self._rules = rules
         self._unexplained = 0  # refusals in a row with an unknown error code
+        self._is_plain = self._is_bare = False  # the text has no markup; the messages no blocks
         self._files = files.ReplyFiles(
             api=api,
             clock=clock,
@@ -159,14 +163,19 @@ class SlackSurface:
         """Send the request. Raises Throttled, Gone, Refused or Unsettled.
 
         A refusal whose code does not concern the content is retried first, because after Refused
-        the reply is shown as plain words.
+        the reply is shown as plain words. If Slack refuses those too, the blocks are the reason,
+        and the rest is sent without any.
         """
+        self._is_plain = self._is_plain or texts.SHOWN_PLAINLY in request.text
         try:
             shown = await self._send(request, shown)
         except FilesRefused:
             raise
         except Refused as error:
             self._unexplained += error.code not in CONTENT
+            if error.code in BLOCKS and self._is_plain and not self._is_bare:
+                self._is_bare = True
+                raise Unsettled(f"Slack refuses plain words: {error}", code=error.code) from error
             if error.code in CONTENT or self._unexplained > MAX_UNEXPLAINED:
                 raise
             raise Unsettled(f"Slack refuses a page with an unknown error code: {error}") from error
@@ -212,6 +221,9 @@ class SlackSurface:
         return apply_request(shown, request)
 
     def _body(self, request: Request) -> dict[str, Any]:
+        if self._is_bare:
+            is_new = request.action is Action.POST
+            return self._builder.bare(request.text, MAX_NEW_TEXT if is_new else MAX_UNITS)
         return self._builder.page(
             request.text,
             complete=request.final or request.sealed,

@@ -105,6 +105,11 @@ class TokenVerifier:
             return Unsettled(f"Slack refused the token ({error}), and then: {failure}")
         return error if self.refusal else Unsettled(f"Slack refused the token once ({error})")
 
+    async def is_refused(self) -> bool:
+        """Whether auth.test refuses the token now. Raises a PlatformError."""
+        await self._refresh(0.0)
+        return bool(self.refusal)
+
     async def _refresh(self, max_age: float) -> None:
         async with self._checking:
             if self._clock.monotonic() < self._checked_at + max_age:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from adapters.slack.payloads import Payload, ident, text
 from bot.config.policy_references import fold
@@ -38,23 +39,35 @@ class UserGroups:
         return frozenset(filter(None, (self.handles[group] for group in self.of(user))))
 
 
-def parse_groups(listed: Sequence[Payload]) -> UserGroups:
-    """The enabled groups."""
+def parse_groups(listed: Sequence[Any]) -> UserGroups:
+    """The enabled groups. One that cannot be read makes them incomplete, because a rule may block
+    its members."""
     handles: dict[str, str] = {}
     by_user: dict[str, set[str]] = defaultdict(set)
     is_complete = True
     for group in listed:
-        group_id, members = ident(group, "id"), group.get("users")
-        if not group_id or group.get("date_delete"):
-            continue
-        handles[group_id] = fold(text(group, "handle"))
-        users = members if isinstance(members, list) else []
-        is_complete &= isinstance(members, list) and not _is_cut(group, len(users))
-        for user in users:
-            if isinstance(user, str):
-                by_user[user].add(group_id)
+        if not _is_readable(group):
+            is_complete = False
+        elif not group.get("date_delete"):
+            group_id, members = ident(group, "id"), group.get("users")
+            handles[group_id] = fold(text(group, "handle"))
+            users = members if isinstance(members, list) else [None]
+            is_complete &= all(isinstance(user, str) for user in users)
+            is_complete &= not _is_cut(group, len(users))
+            for user in users:
+                if isinstance(user, str):
+                    by_user[user].add(group_id)
     known = {user: frozenset(groups) for user, groups in by_user.items()}
     return UserGroups(handles, known, is_complete)
+
+
+def _is_readable(group: Any) -> bool:
+    """Whether an entry says which group it is, and whether that is enabled."""
+    return (
+        isinstance(group, Mapping)
+        and bool(ident(group, "id"))
+        and isinstance(group.get("date_delete", 0), int)
+    )
 
 
 def _is_cut(group: Payload, listed: int) -> bool:

@@ -10,23 +10,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cachetools import LRUCache
+import structlog
+from cachetools import LRUCache, TTLCache
 
 from adapters.slack import events, payloads, people
 from adapters.slack.api import WebApi
 from adapters.slack.channel_posts import ChannelPosts
-from adapters.slack.events import DIRECT, Identity
+from adapters.slack.events import Identity
+from adapters.slack.fact_cache import FRESH_SECONDS
 from adapters.slack.facts import WorkspaceFacts
 from adapters.slack.lookup_cache import LookupCache
 from adapters.slack.mention_files import MentionFiles
 from adapters.slack.payloads import Payload, mapping
 from adapters.slack.permalinks import linked_messages
+from adapters.slack.rate_limits import NAMES
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import Gone
+from bot.domain.errors import Gone, PlatformError
 from bot.domain.inbox import Address, Incoming
 from bot.domain.replies import Priority
 from bot.inbox.posts_above import MAX_READ
 from bot.ports.clock import Clock
+
+log = structlog.stdlib.get_logger(__name__)
 
 # Slack expects an acknowledgement within 3 s; this is the share for looking up names, in seconds.
 NAMES_SECONDS = 0.5
@@ -39,6 +44,7 @@ NOT_FOUND = "thread_not_found"
 
 # Threads that are known to have replies.
 MAX_THREADS = 20_000
+MAX_KINDS = 10_000
 
 
 class Workspace:
@@ -61,7 +67,7 @@ class Workspace:
         self.facts = WorkspaceFacts(me=me, api=api, clock=clock)
         self._threads: LRUCache[tuple[str, str], bool] = LRUCache(MAX_THREADS)
         self._user_names = LookupCache(fetch=self._fetch_user_name, clock=clock)
-        self._channel_kinds = LookupCache(fetch=self._fetch_kind, clock=clock)
+        self._kinds: TTLCache[str, str] = TTLCache(MAX_KINDS, FRESH_SECONDS, clock.monotonic)
         self._channel_names = LookupCache(fetch=self._fetch_channel_name, clock=clock)
 
     async def incoming(
@@ -79,9 +85,10 @@ class Workspace:
             return None
         self.facts.note_home(payloads.ident(event, "user"), people.home_in(body, self.me))
         if events.is_mention(event):
-            event, kind, names = await asyncio.gather(
-                self._with_files(event), self._kind(event), self._names([event], names_within)
+            event, names = await asyncio.gather(
+                self._with_files(event), self._names([event], names_within)
             )
+            kind = await self._kind(event)  # often known now, from the message's own event
             address = events.address_of(event, kind, self.me)
         else:
             self.mention_files.note(*_place(event), event)
@@ -188,7 +195,7 @@ class Workspace:
 
     async def aclose(self) -> None:
         """Cancel the lookups in flight."""
-        for cache in (self._user_names, self._channel_kinds, self._channel_names):
+        for cache in (self._user_names, self._channel_names):
             await cache.aclose()
         await self.facts.aclose()
 
@@ -208,27 +215,30 @@ class Workspace:
     async def _kind(self, event: Payload) -> str:
         """The channel's kind, from the event or from Slack, since app_mention has none.
 
-        "" if Slack does not return it; the conversation then counts as private.
+        "" if Slack does not return it; the conversation then counts as private. A kind is at most a
+        minute old, because a public channel may become private.
         """
-        channel, kind = payloads.ident(event, "channel"), events.channel_kind(event)
-        if kind:
-            self._channel_kinds.store(channel, kind)
+        channel = payloads.ident(event, "channel")
+        if kind := events.channel_kind(event):
+            self._kinds[channel] = kind
             return kind
-        kinds = await self._channel_kinds.get((channel,), NAMES_SECONDS)
-        return kinds.get(channel) or (DIRECT if channel.startswith("D") else "")
+        return self._kinds.get(channel) or await self._fetch_kind(channel)
 
     async def _fetch_user_name(self, user: str) -> str:
+        await self.api.rate_limiter.spend(f"{NAMES}users.info")
         return (await self.facts.people.get(user)).name
 
     async def _fetch_kind(self, channel: str) -> str:
-        found = await self.facts.channels.get(channel)
-        self._channel_names.store(channel, found.name)
-        return found.kind
+        try:
+            async with asyncio.timeout(NAMES_SECONDS):
+                return (await self.facts.channels.get(channel)).kind
+        except (PlatformError, TimeoutError) as error:
+            log.debug("a channel's kind is unknown", channel=channel, error=repr(error))
+            return ""
 
     async def _fetch_channel_name(self, channel: str) -> str:
-        found = await self.facts.channels.get(channel)
-        self._channel_kinds.store(channel, found.kind)
-        return found.name
+        await self.api.rate_limiter.spend(f"{NAMES}conversations.info")
+        return (await self.facts.channels.get(channel)).name
 
 
 def _place(event: Payload) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from adapters.slack.payloads import Payload
 from adapters.slack.session import Session, SessionMaker
 from adapters.slack.token import FixedToken
 from adapters.slack.workspace import Workspace
-from bot.domain.errors import Unsettled
+from bot.domain.errors import PlatformError, Unsettled
 from bot.ports.clock import Clock
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 
@@ -27,8 +27,6 @@ log = structlog.stdlib.get_logger(__name__)
 
 MAX_ASKED = 50
 """How many workspaces to ask about one name when a rule does not say which it means."""
-
-REMOVED = "the app was removed from the workspace, or its token was revoked"
 
 
 class Workspaces(Protocol):
@@ -53,8 +51,13 @@ class Workspaces(Protocol):
         """Handle that events arrive, for the first time or again."""
         ...
 
-    def connection_lost(self) -> None:
-        """Handle that events no longer arrive."""
+    def connection_lost(self, seconds: float) -> None:
+        """Handle that events no longer arrive, for at most `seconds` so far."""
+        ...
+
+    def events_lost(self, seconds: float, lasts: float) -> None:
+        """Read again what was written in the last `seconds`, and in the next `lasts` seconds: Slack
+        gave up events while others arrived."""
         ...
 
     def names(self) -> Sequence[str]:
@@ -81,7 +84,6 @@ class OneWorkspace:
     def __init__(self, *, make: SessionMaker, token: str) -> None:
         self._make, self._token = make, token
         self._session: Session | None = None
-        self._problem = ""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -112,9 +114,13 @@ class OneWorkspace:
         """See `Workspaces`."""
         await self._open.backfill.connected()
 
-    def connection_lost(self) -> None:
+    def connection_lost(self, seconds: float) -> None:
         """See `Workspaces`."""
-        self._open.backfill.connection_lost()
+        self._open.backfill.connection_lost(seconds)
+
+    def events_lost(self, seconds: float, lasts: float) -> None:
+        """See `Workspaces`."""
+        self._open.backfill.events_lost(seconds, lasts)
 
     def names(self) -> Sequence[str]:
         """See `Workspaces`."""
@@ -129,17 +135,27 @@ class OneWorkspace:
         """See `Workspaces`."""
         verifier = self._session.api.token if self._session is not None else None
         refusal = verifier.refusal if verifier is not None else ""
-        refused = f"Slack refuses SLACK_BOT_TOKEN ({refusal})" if refusal else ""
-        return self._problem or refused
+        return f"Slack refuses SLACK_BOT_TOKEN ({refusal})" if refusal else ""
 
     def details(self) -> Mapping[str, str]:
         """See `Workspaces`."""
         return {}
 
     async def _handle_removal(self, _body: Payload) -> None:
-        self._problem = REMOVED
-        log.error(REMOVED)
-        await self._make.inbox.gone(self._open.workspace.key(""))
+        """Handle Slack's event that the app was removed, or a token revoked.
+
+        The event may concern another workspace that has the app, or an earlier token.
+        """
+        session = self._open
+        if session.api.token is None:
+            return
+        try:
+            is_refused = await session.api.token.is_refused()
+        except PlatformError as error:  # the next requests will show it
+            log.info("whether the app was removed is unknown", error=str(error))
+            return
+        if is_refused:
+            await self._make.inbox.gone(session.workspace.key(""))
 
 
 def choose(names: Iterable[str], wanted: Collection[str]) -> Sequence[str]:

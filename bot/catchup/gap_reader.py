@@ -1,4 +1,4 @@
-"""Rereads the gaps in which one of several processes may have lost messages.
+"""Rereads the gaps in which one of several processes, or the platform, may have lost messages.
 
 Invariant: a gap is finished only after a complete read that began once the gap had settled. So the
 reading process may die at any moment: the next one reads again.
@@ -6,8 +6,10 @@ reading process may die at any moment: the next one reads again.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import structlog
 
@@ -34,6 +36,16 @@ only requests that nothing else needs. One read covers all gaps.
 """
 
 
+_LOST = "lost:"  # the prefix of the ids of gaps that are only in memory
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    id: str
+    since: float
+    settles_at: float
+
+
 class GapReader:
     """Reads the gaps recorded for the reader `name` while `run` runs, in one process at a time.
 
@@ -55,7 +67,24 @@ class GapReader:
         self._name, self._inbox, self._clock = name, inbox, clock
         self._read, self._catch_up = read, catch_up
         self._seen: frozenset[str] = frozenset()
+        self._loss: _Loss | None = None
         self._failures = 0
+
+    def report_loss(self, seconds: float, *, lasts: float = 0.0) -> None:
+        """Report that the platform gave up events of the last `seconds`, and may give up those of
+        the next `lasts` seconds.
+
+        This gap is only in memory: a process that ends before it was read does not read it.
+        """
+        now, before = self._clock.time(), self._loss
+        since = now - seconds if before is None else min(before.since, now - seconds)
+        settles_at = self._clock.monotonic() + lasts
+        self._loss = _Loss(f"{_LOST}{uuid.uuid4().hex}", since, settles_at)
+
+    def _losses(self) -> list[Gap]:
+        if (loss := self._loss) is None:
+            return []
+        return [Gap(loss.id, loss.since, self._clock.monotonic() >= loss.settles_at)]
 
     async def run(self, begun: Callable[[], None] = lambda: None) -> None:
         """Catch up, then look for gaps until cancelled; the first read calls `begun`."""
@@ -66,6 +95,7 @@ class GapReader:
             except StoreUnavailable as error:
                 log.debug("cannot look for gaps", error=str(error))
                 gaps = ()
+            gaps = [*gaps, *self._losses()]
             if is_first:
                 is_first = False
                 if not gaps:
@@ -79,7 +109,7 @@ class GapReader:
         if not due:
             return LOOK_SECONDS
         since, began = min(due), self._clock.monotonic()
-        log.info("rereading what a process may have lost", reader=self._name, gaps=len(gaps))
+        log.info("rereading what may be lost", reader=self._name, gaps=len(gaps))
         if not await self._read_since(since, any(gap.is_settled for gap in gaps)):
             self._failures += 1
             return READ_AGAIN.after(self._failures)
@@ -99,5 +129,8 @@ class GapReader:
         return False
 
     async def _finish(self, gaps: list[Gap]) -> None:
-        if gaps:
-            await self._inbox.finish_gaps(self._name, gaps)
+        if self._loss is not None and self._loss.id in {gap.id for gap in gaps}:
+            self._loss = None
+        stored = [gap for gap in gaps if not gap.id.startswith(_LOST)]
+        if stored:
+            await self._inbox.finish_gaps(self._name, stored)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from adapters.slack.backfill import REDELIVERY_SECONDS
 from adapters.slack.events import position
+from adapters.slack.outages import REDELIVERY_SECONDS
 from bot.common.local_cluster import LocalCluster
 from bot.domain.conversations import Conversation, ConversationKey
 from bot.domain.errors import StoreUnavailable
@@ -155,6 +155,25 @@ async def test_a_mention_in_a_thread_that_began_during_the_gap_is_found(
     assert inbox.received[0].in_old_thread
 
 
+async def test_a_message_with_a_ts_in_the_future_hides_no_missed_message(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """Watermarks never move back."""
+    await come_back(sim)
+    odd = {"type": "message", "channel": ids.GENERAL, "user": ids.ALICE, "channel_type": "channel"}
+    odd |= {"text": f"<@{ids.BOT_USER}> odd", "ts": "9999999999.000100"}
+    async with running(sim, inbox):
+        await sim.until(lambda: caught_up(sim, 3))
+        await sim.inject("events_api", [{"type": "event_callback", "event": odd}])
+        await until(lambda: inbox.find("odd"))
+        await until(lambda: inbox.marks[ids.TEAM, ids.GENERAL].position)
+    await sim.offline()
+    await sim.say(ids.ALICE, ids.GENERAL, "missed", mention=True)
+    await come_back(sim)
+    async with running(sim, inbox):
+        await until(lambda: inbox.find("missed"))
+
+
 async def test_after_a_short_outage_slack_redelivers_and_nothing_is_read(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
@@ -205,7 +224,7 @@ async def test_a_read_that_ends_after_a_short_outage_does_not_move_watermarks_pa
 async def test_after_a_long_outage_missed_messages_are_read(
     sim: SlackSim, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.slack.backfill.SHORT_OUTAGE", 0.0)
+    monkeypatch.setattr("adapters.slack.outages.SHORT_OUTAGE", 0.0)
     await sim.online()
     async with running(sim, inbox):
         await until(lambda: inbox.marks[ids.TEAM, ""].position)

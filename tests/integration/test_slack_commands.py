@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from adapters.slack.feedback import VOTE, FeedbackButtons
+from bot.common.clock import SystemClock
 from bot.domain import command_texts, texts
+from bot.domain.conversations import ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Choice, CommandReply, Menu
 from bot.domain.replies import Control, Frame, Page, Shown
@@ -45,6 +48,32 @@ async def ephemerals(sim: SlackSim, count: int = 1) -> list[dict[str, Any]]:
 
     result: list[dict[str, Any]] = await sim.until(enough)
     return result
+
+
+class ForgetfulInbox(FakeInbox):
+    """An inbox whose database fails after the command."""
+
+    async def conversation_of(self, source: str) -> ConversationKey | None:
+        if self.commands:
+            raise StoreUnavailable("the disk is full")
+        return await super().conversation_of(source)
+
+
+async def test_thanks_for_a_vote_are_shown_if_the_database_fails_then(sim: SlackSim) -> None:
+    """The form for a comment needs the conversation."""
+    inbox = ForgetfulInbox(answer=CommandReply("Thanks.", comment_on=7))
+    async with running(sim, inbox) as slack:
+        ts = await sim.say(ids.ALICE, ids.GENERAL, "hello", mention=True)
+        await until(lambda: inbox.received)
+        api = slack._session(ids.TEAM).api
+        blocks = FeedbackButtons(SystemClock()).block(7)
+        posted = await api.write(
+            "chat.postMessage", channel=ids.GENERAL, thread_ts=ts, text="42", blocks=blocks
+        )
+        vote = blocks[0]["elements"][0]["negative_button"]["value"]
+        await sim.click(ids.ALICE, ids.GENERAL, posted.ts(), VOTE, vote)
+        (shown,) = await ephemerals(sim)
+        assert shown["shown"] == "Thanks."
 
 
 async def test_reset_in_a_channel_offers_the_persons_threads(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -171,6 +172,18 @@ async def _reads(directory: SlackDirectory, channel: str, user: str, *, reads: b
     return await directory.can_read(key(channel, ""), user) is reads
 
 
+@pytest.mark.parametrize("odd", [None, {"id": "C1"}, {"id": "C1", "name": 7}])
+async def test_a_list_with_an_unreadable_channel_does_not_prove_that_a_name_is_unknown(
+    sim: SlackSim, directory: SlackDirectory, odd: Any
+) -> None:
+    """A rule may block the readers of that channel."""
+    assert not await directory.can_read(key("#nowhere", ""), ids.BOB)
+    await sim.call("fault", match="/api/conversations.list", times=9, put={"channels": [odd]})
+    with pytest.raises(PlatformError):
+        await directory.can_read(key("#elsewhere", ""), ids.BOB)
+    assert await directory.can_read(key("#general", ""), ids.BOB)
+
+
 # ── channels ──────────────────────────────────────────────────────────────────────────────────
 async def test_readers_of_channels(
     sim: SlackSim, slack: SlackAdapter, directory: SlackDirectory
@@ -267,6 +280,21 @@ async def test_a_failed_lookup_costs_one_decision(
 
 async def forget_groups(slack: SlackAdapter) -> None:
     slack._session(ids.TEAM).workspace.facts.groups_changed()
+
+
+@pytest.mark.parametrize("letter", ["U", "C"])
+async def test_names_in_messages_leave_requests_for_rules(
+    sim: SlackSim, inbox: FakeInbox, directory: SlackDirectory, letter: str
+) -> None:
+    """Anyone can mention a hundred people or channels."""
+    mark = {"U": "@", "C": "#"}[letter]
+    for number in range(5):
+        ids_ = [f"<{mark}{letter}{number}{n:08d}>" for n in range(50)]
+        await sim.say(ids.ALICE, ids.DM_ALICE, " ".join(ids_), raw=True)
+        await until(lambda count=number: len(inbox.received) == count + 1)
+    async with asyncio.timeout(20):  # the next minute's requests come later
+        assert (await describe(directory, ids.BOB)).standing is Standing.MEMBER
+        assert (await directory.place(HERE)).channel_name == "general"
 
 
 async def test_missing_scopes_make_facts_unknown(

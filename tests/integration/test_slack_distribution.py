@@ -343,7 +343,8 @@ async def test_an_organization_without_a_list_of_its_workspaces_is_still_answere
     """Only features that need the list wait: channel names in rules, and missed messages."""
     three = await rig.sim.add_workspace(3, enterprise=ids.ENTERPRISE)
     await rig.install(3, org_wide=True)
-    for name, fault in FAULTS.items():
+    odd = {"none": {"put": {"teams": []}}, "no ids": {"put": {"teams": [{}]}}}
+    for name, fault in (FAULTS | odd).items():
         await rig.sim.call("fault", match="auth.teams.list", **fault | {"times": 1_000})
         await ask(three, f"although {name}")
         await rig.find_received(f"although {name}")

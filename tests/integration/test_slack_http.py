@@ -46,6 +46,12 @@ def adapter(sim: SlackSim) -> SlackAdapter:
 @pytest.fixture
 async def url(adapter: SlackAdapter) -> AsyncIterator[str]:
     """The Request URL; the adapter is not running yet."""
+    async with serve_http(adapter) as url:
+        yield url
+
+
+@contextlib.asynccontextmanager
+async def serve_http(adapter: SlackAdapter) -> AsyncIterator[str]:
     routes = [Route(path, app) for path, app in adapter.http_apps.items()]
     config = uvicorn.Config(
         Starlette(routes=routes), host="127.0.0.1", port=0, log_config=None, lifespan="off"
@@ -96,6 +102,45 @@ async def test_files_over_http(
             assert found.name == "a.txt"
             download = await adapter.download(incoming.key, found.locator, limit=100)
             assert download.data == b"some text"
+
+
+class LateClock(SystemClock):
+    """A clock that a test can advance."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 3])
+async def test_late_retries_show_an_outage_whose_events_are_read(
+    sim: SlackSim, inbox: FakeInbox, attempt: int
+) -> None:
+    """Over HTTP, the bot does not notice otherwise that a proxy in front of it was down."""
+    clock = LateClock()
+    adapter = SlackAdapter(
+        bot_token=ids.BOT_TOKEN,
+        signing_secret=ids.SIGNING_SECRET,
+        api_url=sim.api_url,
+        clock=clock,
+        models=offering(),
+    )
+    async with serve_http(adapter) as url, serving(adapter, inbox):
+        assert await sim.set_http(url)
+        await until(lambda: (ids.TEAM, "") in inbox.marks)
+        await sim.subscribe([])
+        given_up = await sim.say(ids.ALICE, ids.GENERAL, "given up", mention=True)
+        await sim.subscribe(None)
+        clock.ahead += 3_600.0
+        event = {"type": "message", "channel": ids.DM_ALICE, "user": ids.ALICE, "text": "last"}
+        event |= {"ts": given_up, "channel_type": "im"}
+        body = json.dumps({"type": "event_callback", "event": event})
+        retry = {"X-Slack-Retry-Num": str(attempt), "X-Slack-Retry-Reason": "connection_failed"}
+        assert await post(url, body, signature_headers(ids.SIGNING_SECRET, body) | retry) == 200
+        assert inbox.find("last")
+        if attempt > 1:
+            await until(lambda: inbox.find("given up"))
 
 
 async def test_events_commands_and_buttons_share_one_path(

@@ -385,6 +385,21 @@ async def apply_faults(
         await wait_until_recovered(rig, hit)
 
 
+async def test_a_workspace_that_refuses_the_blocks_of_every_reply_shows_bare_text(
+    rig: IsolationRig,
+) -> None:
+    """Slack may not know their type, or refuse it by mistake; people still get the answer."""
+    await rig.sim.agent(False)
+    async with rig.bot() as task:
+        await rig.connected(task)
+        await rig.sim.blocks(unknown=["markdown"])
+        channel = await rig.channel("bare")
+        root = await rig.ask(channel)
+        await wait_until_recovered(rig, {"bare": (channel, root)})
+        await rig.sim.blocks(unknown=[])
+        await assert_unaffected(rig)
+
+
 async def wait_until_connected(rig: IsolationRig, task: asyncio.Task[None]) -> None:
     """Wait until the adapter is connected, while the bot's clock advances."""
 

@@ -15,6 +15,7 @@ from bot.domain.inbox import Address, Receipt
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.support.fake_inbox import FakeInbox
+from tests.support.slack_isolation import JumpClock
 from tests.support.slack_kit import claim, key, running, socket_adapter, until
 
 
@@ -63,6 +64,24 @@ async def test_app_mention_alone_looks_up_whether_its_channel_is_public(sim: Sla
         await until(lambda: len(inbox.received) == 2)
     seen = {one.channel: one.visibility for one in inbox.received}
     assert seen == {ids.GENERAL: Visibility.PUBLIC, ids.PRIVATE: Visibility.PRIVATE}
+
+
+@pytest.mark.parametrize("subscribed", [None, ["app_mention"]])
+async def test_a_question_in_a_channel_that_became_private_is_private(
+    sim: SlackSim, subscribed: list[str] | None
+) -> None:
+    """Everyone may read public conversations. An app_mention lacks the channel's kind."""
+    await sim.subscribe(subscribed)
+    inbox, clock = FakeInbox(), JumpClock()
+    async with running(sim, inbox, clock=clock):
+        await sim.say(ids.ALICE, ids.GENERAL, "before", mention=True)
+        await until(lambda: len(inbox.received) == 1)
+        await sim.make_private(ids.GENERAL)
+        clock.jump(61.0)
+        await sim.say(ids.ALICE, ids.GENERAL, "after", mention=True)
+        await until(lambda: len(inbox.received) == 2)
+    seen = {one.text: one.visibility for one in inbox.received}
+    assert seen == {"before": Visibility.PUBLIC, "after": Visibility.PRIVATE}
 
 
 async def test_thread_replies_are_follow_ups_and_other_channel_messages_are_ignored(
@@ -261,6 +280,34 @@ async def test_a_revoked_token_shows_in_health(sim: SlackSim) -> None:
         await sim.revoke()
         await until(lambda: not adapter.health().ok)
         assert "token" in adapter.health().details["trouble"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "app_uninstalled"},
+        {"type": "tokens_revoked", "tokens": {"oauth": [], "bot": [ids.BOT_USER]}},
+    ],
+)
+@pytest.mark.parametrize("team", [ids.TEAM, ids.OTHER_TEAM])
+async def test_a_removal_counts_only_if_slack_refuses_the_token(
+    sim: SlackSim, event: dict[str, Any], team: str
+) -> None:
+    """The event may concern another workspace of the app, or an earlier token."""
+    inbox = FakeInbox()
+    body = {"type": "event_callback", "team_id": team, "event": event, "event_id": "Ev1"}
+    body |= {"authorizations": [{"team_id": team, "enterprise_id": None, "is_bot": True}]}
+    async with running(sim, inbox) as adapter:
+        (attempt,) = await sim.inject("events_api", [body])
+        assert attempt["acked"]
+        assert adapter.health().ok
+        assert inbox.gone_keys == []
+        await sim.call("fault", match="auth.test", times=1, status=503)
+        await sim.inject("events_api", [body])  # Slack does not say, so the next request decides
+        assert adapter.health().ok
+        await sim.revoke(uninstall=event["type"] == "app_uninstalled")
+        await until(lambda: inbox.gone_keys)
+        assert not adapter.health().ok
 
 
 @pytest.mark.parametrize(

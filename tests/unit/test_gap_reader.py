@@ -27,7 +27,8 @@ class Rig:
 
     async def read(self, since: float, everything: bool) -> bool:
         self.reads.append(since)
-        assert everything == any(gap.is_settled for gap in self.inbox.open_gaps)
+        if self.inbox.open_gaps:
+            assert everything == any(gap.is_settled for gap in self.inbox.open_gaps)
         if isinstance(self.result, Exception):
             raise self.result
         return self.result
@@ -36,13 +37,13 @@ class Rig:
         self.reads.append(WATERMARKS)
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> Iterator[GapReader]:
         reader = GapReader(
             name="sim", inbox=self.inbox, clock=self.clock, read=self.read, catch_up=self.catch_up
         )
         task = asyncio.create_task(reader.run())
         try:
-            yield
+            yield reader
         finally:
             task.cancel()
 
@@ -58,6 +59,33 @@ async def test_a_gap_is_read_soon_and_once_more_when_it_has_settled() -> None:
         await rig.clock.advance(10 * LOOK_SECONDS)
         assert rig.reads == [50.0, 70.0]  # the other gap was read, and has not settled
         assert rig.inbox.open_gaps == [Gap("b", 50.0, False)]
+
+
+async def test_what_the_platform_gave_up_is_read_soon_and_once_more_after_it_stops() -> None:
+    rig = Rig()
+    with rig.running() as reader:
+        await rig.clock.advance(LOOK_SECONDS)
+        begin = rig.clock.time() - 60.0
+        reader.report_loss(60.0, lasts=100.0)
+        await rig.clock.advance(5 * LOOK_SECONDS)
+        assert rig.reads == [WATERMARKS, begin]
+        reader.report_loss(10.0, lasts=100.0)  # what was reported before settles later
+        await rig.clock.advance(200.0)
+        assert rig.reads == [WATERMARKS, begin, begin, begin]
+        await rig.clock.advance(200.0)
+    assert len(rig.reads) == 4
+
+
+async def test_a_loss_that_is_over_is_read_until_a_read_was_complete() -> None:
+    rig = Rig()
+    with rig.running() as reader:
+        await rig.clock.advance(LOOK_SECONDS)
+        rig.result = False
+        reader.report_loss(60.0)
+        await rig.clock.advance(2 * LOOK_SECONDS)
+        rig.result = True
+        await rig.clock.advance(10 * READ_AGAIN.longest)
+    assert len(rig.reads) == 3
 
 
 async def test_a_gap_of_later_is_read_at_once() -> None:

@@ -34,6 +34,8 @@ from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common.clock import SystemClock
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone
+from bot.ports.clock import Clock
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.support.catalog import offering
 from tests.support.fake_inbox import FakeInbox
 from tests.support.mutations import Mutation, mutations
@@ -54,9 +56,10 @@ CHANNEL = "C0GENERAL1"
 class RefusingApi:
     """A Web API that refuses every request immediately."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, clock: Clock) -> None:
         self.session = session
         self.own_deletions: dict[str, bool] = {}
+        self.rate_limiter = AccountRateLimiter(lambda _scope: None, clock)
 
     async def _refuse(self, method: str, **_: Any) -> Any:
         raise Gone("channel_not_found")
@@ -71,7 +74,8 @@ class Slack:
     """The listeners on Bolt's app, with an inbox that records what it receives."""
 
     def __init__(self, session: Any) -> None:
-        clock, api = SystemClock(), RefusingApi(session)
+        clock = SystemClock()
+        api = RefusingApi(session, clock)
         self.inbox, self.removals = FakeInbox(), list[Payload]()
         self.workspace = Workspace(me=ME, api=api, clock=clock)  # type: ignore[arg-type]
         self.keeper = WatermarkSaver(platform="slack", lag=LAG, inbox=self.inbox, clock=clock)
@@ -79,11 +83,12 @@ class Slack:
             workspace=self.workspace,
             inbox=self.inbox,
             saver=self.keeper,
-            builder=MessageBuilder(Mrkdwn()),
+            builder=MessageBuilder(Mrkdwn(), clock),
             interactions=SlackInteractionHandler(
                 inbox=self.inbox, workspace=self.workspace, models=offering("echo")
             ),
             prefix="",
+            clock=clock,
             removed=self._remember_removal,
         )
         client = AsyncWebClient(session=session)

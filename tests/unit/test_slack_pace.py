@@ -1,4 +1,4 @@
-"""A process's first reads, and which budget a refused post exhausts."""
+"""A process's first reads, its reconnects, and which budget a refused post exhausts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 
 from adapters.slack.pace import AT_START, START_STEP, UNKNOWN_SECONDS, ReadPace
 from adapters.slack.rate_limits import CHANNELS_THROTTLED, POSTS, PostThrottles
+from adapters.slack.reconnect_pace import AT_ONCE, PAUSES, STABLE_SECONDS, ReconnectPace
 from tests.support.clock import ManualClock
 
 
@@ -41,6 +42,33 @@ async def test_after_a_minute_the_budget_alone_decides() -> None:
     await clock.advance(UNKNOWN_SECONDS)
     for _ in range(100):
         await asyncio.wait_for(pace.wait(), 60)
+
+
+async def test_only_connections_that_keep_ending_wait_for_an_address() -> None:
+    clock = ManualClock()
+    pace = ReconnectPace(clock)
+
+    async def count_within(seconds: float) -> int:
+        """How many addresses are requested in that time if no connection lasts."""
+        asked = 0
+
+        async def ask() -> None:
+            nonlocal asked
+            while True:
+                await pace.wait()
+                asked += 1
+                await clock.sleep(0.01)
+
+        task = asyncio.create_task(ask())
+        await clock.advance(seconds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return asked
+
+    assert await count_within(0.5) == AT_ONCE
+    assert await count_within(3_600.0) <= 3_600.0 / PAUSES.longest + AT_ONCE
+    await clock.advance(STABLE_SECONDS + PAUSES.longest)
+    assert await count_within(0.5) == AT_ONCE
 
 
 def test_429s_in_several_channels_exhaust_the_workspaces_limit() -> None:

@@ -81,6 +81,11 @@ def test_no_odd_answer_puts_a_person_into_a_group() -> None:
         assert found.of("U1") == frozenset(), mutation
         assert found.handles_of("U2") <= {"oncall", *found.handles.values()}
     assert not parse_groups([{**group, "users": None}]).is_complete
+    assert not parse_groups([{**group, "users": ["U2", {"id": "U1"}]}]).is_complete
+    assert not parse_groups([group, {**group, "id": None}]).is_complete
+    assert not parse_groups([group, {**group, "id": "S2", "date_delete": "x"}]).is_complete
+    assert parse_groups([group, None]).of("U2") == {"S1"}
+    assert not parse_groups([group, None]).is_complete
     cut = {**group, "users": [f"U{n}" for n in range(500)], "user_count": 501}
     assert not parse_groups([cut]).is_complete
     assert parse_groups([{**group, "date_delete": 1_700_000_000}]).handles == {}

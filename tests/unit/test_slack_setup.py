@@ -17,6 +17,7 @@ import adapters.slack
 from adapters.slack import manifest, manifest_path, new_app_link
 from adapters.slack.blocks import MessageBuilder, parse_button_value
 from adapters.slack.errors import DEFAULT_RETRY_AFTER, GONE, MAX_RETRY_AFTER, translate_error
+from adapters.slack.feedback import REFUSED_SECONDS, FeedbackButtons
 from adapters.slack.handshake import is_socket_url
 from adapters.slack.http import PATH
 from adapters.slack.interactions import (
@@ -39,6 +40,7 @@ from bot.domain.errors import Gone, Refused, Throttled, Unsettled
 from bot.domain.inbox import Choice, CommandReply
 from bot.domain.replies import Control
 from tests.sims.slack.manifests import find_manifest_errors
+from tests.support.clock import ManualClock
 
 SOURCE = Path(adapters.slack.__file__).parent
 KEY = ConversationKey("slack", "T1", "C1", "1700000000.000100")
@@ -106,6 +108,7 @@ def listeners() -> Listeners:
         builder=nothing,
         interactions=nothing,
         prefix="",
+        clock=nothing,
         removed=nothing,
     )
 
@@ -193,7 +196,7 @@ def test_rate_limits_stay_below_slacks() -> None:
 # ── buttons and payloads ──────────────────────────────────────────────────────────────────────
 def test_a_choice_carries_its_conversation_and_argument() -> None:
     choice = Choice("x" * 300, "model", KEY, "openai:a|b")
-    body = MessageBuilder(Mrkdwn()).command_reply(CommandReply("Which?", (choice,)))
+    body = MessageBuilder(Mrkdwn(), SystemClock()).command_reply(CommandReply("Which?", (choice,)))
     section = body["blocks"][1]
     assert len(section["text"]["text"]) <= 75
     assert section["accessory"]["action_id"] == "threadline_model"
@@ -206,7 +209,7 @@ def test_a_button_value_without_a_conversation_has_no_key(value: str) -> None:
 
 
 def test_the_notification_text_is_short_until_the_page_is_complete() -> None:
-    builder, text = MessageBuilder(Mrkdwn()), "word " * 200
+    builder, text = MessageBuilder(Mrkdwn(), SystemClock()), "word " * 200
     interim = builder.page(text, complete=False, controls=(), turn=1)["text"]
     complete = builder.page(text, complete=True, controls=(), turn=1)["text"]
     assert len(interim) <= 300
@@ -217,9 +220,27 @@ def test_the_notification_text_is_short_until_the_page_is_complete() -> None:
 @pytest.mark.parametrize("text", ["", " \n"])
 def test_a_page_without_text_is_still_valid(text: str) -> None:
     """Slack refuses an empty block."""
-    body = MessageBuilder(Mrkdwn()).page(text, complete=False, controls=(Control.STOP,), turn=1)
+    builder = MessageBuilder(Mrkdwn(), SystemClock())
+    body = builder.page(text, complete=False, controls=(Control.STOP,), turn=1)
     assert body["text"]
     assert body["blocks"][0]["text"]
+
+
+async def test_a_refused_feedback_element_is_tried_again_later() -> None:
+    """Slack may have refused it by mistake."""
+    clock = ManualClock()
+    buttons, refusals = FeedbackButtons(clock), [Refused(code="invalid_blocks")]
+
+    async def send() -> bool:
+        shown = bool(buttons.block(1))
+        if shown and refusals:
+            raise refusals.pop()
+        return shown
+
+    assert not await buttons.send((Control.FEEDBACK,), send)
+    assert not await buttons.send((Control.FEEDBACK,), send)
+    clock.jump(REFUSED_SECONDS)
+    assert await buttons.send((Control.FEEDBACK,), send)
 
 
 def test_other_apps_interactions_are_ignored() -> None:
@@ -259,6 +280,23 @@ class _Response:
 )
 def test_slacks_error_codes_are_translated(response: _Response, kind: type[Exception]) -> None:
     assert isinstance(translate_error(SlackApiError("", response), ("a",)), kind)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ({"messages": ["[ERROR] a [json-pointer:/blocks/0]", "b"]}, "invalid_blocks: [ERROR] a "),
+        ({"messages": [7, None]}, "invalid_blocks"),
+        ({"messages": "x"}, "invalid_blocks"),
+        (["x"], "invalid_blocks"),
+    ],
+)
+def test_the_log_has_slacks_reason_for_a_refusal(metadata: Any, said: str) -> None:
+    response = _Response(200, "invalid_blocks")
+    response.data["response_metadata"] = metadata
+    error = translate_error(SlackApiError("", response))
+    assert str(error).startswith(said)
+    assert error.code == "invalid_blocks"
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,10 @@ class SlackSim(SimProcess):
         made = await self.call("group", handle=handle, members=list(members), disabled=disabled)
         return cast(str, made)
 
+    async def make_private(self, channel: str) -> None:
+        """Convert a public channel to a private one."""
+        await self.call("make_private", channel=channel)
+
     async def rename(self, channel: str, name: str) -> None:
         """Rename a channel: channel_rename or group_rename."""
         await self.call("rename", channel=channel, name=name)
@@ -418,9 +422,16 @@ class SlackSim(SimProcess):
         """Send a raw Socket Mode frame, truncated if `cut`."""
         return cast(int, await self.call("frame", data=data, binary=binary, cut=cut))
 
-    async def links(self, *, hello: str | None = None, stalls: bool | None = None) -> None:
-        """Set the first frame of connections ("": none), or make them never answer (`stalls`)."""
-        await self.call("links", hello=hello, stalls=stalls)
+    async def links(
+        self,
+        *,
+        hello: str | None = None,
+        stalls: bool | None = None,
+        turns_away: str | None = None,
+    ) -> None:
+        """Set the first frame of connections ("": none), make them never answer (`stalls`), or
+        close each one with this reason after its hello (`turns_away`)."""
+        await self.call("links", hello=hello, stalls=stalls, turns_away=turns_away)
 
     async def deliver_again(self, ts: str, *, same_event_id: bool = True) -> int:
         """Redeliver the events of a message; returns their number."""

@@ -170,9 +170,16 @@ class Controls:
         """Send a raw frame, truncated if `cut`; returns the number of connections."""
         return await self.slack.sockets.frame(data, binary=binary, cut=cut)
 
-    def links(self, hello: str | None = None, stalls: bool | None = None) -> None:
-        """Set the first frame of connections ("": none), or make them never answer (`stalls`)."""
+    def links(
+        self,
+        hello: str | None = None,
+        stalls: bool | None = None,
+        turns_away: str | None = None,
+    ) -> None:
+        """Set the first frame of connections ("": none), make them never answer (`stalls`), or
+        close each one with this reason after its hello (`turns_away`)."""
         sockets = self.slack.sockets
+        sockets.turns_away = sockets.turns_away if turns_away is None else turns_away
         sockets.hello = sockets.hello if hello is None else hello
         sockets.stalls = sockets.stalls if stalls is None else stalls
 

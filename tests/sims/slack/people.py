@@ -211,6 +211,10 @@ class People:
         event: Json = {"type": kind, "channel": about, "event_ts": self.workspace.new_ts()}
         self.slack.events.publish(event, there, self.slack.home.team)
 
+    def make_private(self, channel: str) -> None:
+        """Convert a public channel to a private one, which keeps its id."""
+        self.workspace.channel(channel).kind = "group"
+
     def archive(self, channel: str, user: str = "") -> None:
         """Archive a channel."""
         user = user or ids.of(ids.ALICE, self.slack.home.number)

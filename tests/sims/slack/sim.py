@@ -28,8 +28,8 @@ from tests.sims.slack.web import FORMS_ONLY, accepted_scopes, call
 
 _PEOPLE = (
     "say edit delete delete_file transcribe unfurl react add_channel join remove_from_channel "
-    "add_person describe_person group rename archive open_direct open_home open_agent_pane "
-    "move_agent_pane stop_agent revoke"
+    "add_person describe_person group rename make_private archive open_direct open_home "
+    "open_agent_pane move_agent_pane stop_agent revoke"
 )
 _INTERACTIONS = "slash shortcut click view_submit responses"
 _CONTROLS = (

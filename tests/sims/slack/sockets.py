@@ -45,6 +45,7 @@ class SocketMode:
         self.offline = False
         self.stalls = False  # a connection is accepted and never answered
         self.hello: str | None = None  # replaces Slack's first frame ("": none)
+        self.turns_away = ""  # the reason for which each connection is closed after its hello
         self.connections: list[Connection] = []
         self.opened = 0
         self.unknown_acks: list[str] = []
@@ -77,9 +78,10 @@ class SocketMode:
         self.opened += 1
         link = Connection(self.opened, ws, request.transport)
         if len(self.open) >= MAX_CONNECTIONS:
-            await self._disconnect_frame(link, "too_many_websockets")
-            await ws.close()
-            return ws
+            return await self._turn_away(link, "too_many_websockets")
+        if self.turns_away:
+            await self._hello(link)
+            return await self._turn_away(link, self.turns_away)
         self.connections.append(link)
         try:
             await self._hello(link)
@@ -89,6 +91,11 @@ class SocketMode:
         finally:
             self.connections.remove(link)
         return ws
+
+    async def _turn_away(self, link: Connection, reason: str) -> web.WebSocketResponse:
+        await self._disconnect_frame(link, reason)
+        await link.ws.close()
+        return link.ws
 
     async def _hello(self, link: Connection) -> None:
         if self.hello is not None:
