@@ -25,6 +25,8 @@ import structlog
 import yarl
 from discord.http import HTTPClient, Route
 
+from adapters.discord.payload_schemas import OWN_APPLICATION, USER
+from adapters.discord.payload_validation import validate
 from bot.common.lease_guard import check_lease
 from bot.common.proxies import http_proxy_for
 from bot.ports import tracing
@@ -129,6 +131,14 @@ class Http(HTTPClient):
                     span.set({"http.response.status_code": response.status})
                     data = _parse(response, await response.text(encoding="utf-8", errors="replace"))
         return self._data_or_raise(route, response, data)
+
+    async def static_login(self, token: str) -> Any:
+        """Log in; returns the bot's user. Raises LoginFailure if Discord refuses the token."""
+        return validate(await super().static_login(token), USER)
+
+    async def application_info(self) -> Any:
+        """The bot's application, whatever fields Discord leaves out."""
+        return validate(await super().application_info(), OWN_APPLICATION)
 
     @asynccontextmanager
     async def open_file(self, url: str) -> AsyncIterator[aiohttp.ClientResponse]:
