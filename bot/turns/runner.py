@@ -35,6 +35,7 @@ from bot.ports.store import Store
 from bot.replies.publisher import Publisher
 from bot.turns import owners
 from bot.turns.access import AskerCheck
+from bot.turns.display import ReplyParts
 from bot.turns.exchange import ModelExchange
 from bot.turns.outcome import (
     ReplyDraft,
@@ -54,6 +55,10 @@ from bot.turns.scheduler import Interrupt
 from bot.turns.turn_ports import TurnPorts
 
 log = structlog.stdlib.get_logger(__name__)
+
+MAX_REFUSALS = 2
+"""Failures of a turn after which a text that the platform still refuses is given up. They take
+three seconds, in which a platform that refused by mistake may recover."""
 
 
 class TurnRunner:
@@ -157,7 +162,12 @@ class _Attempt:
                 log.error("the reply cannot be shown", failures=self._claim.failures)
             rateable = await self._ports.is_rateable(self._claim)
             with tracing.span("show result"):
-                await _show_result(reply, controls_for(shown, rateable=rateable), shown.display)
+                await _show_result(
+                    reply,
+                    controls_for(shown, rateable=rateable),
+                    shown.display,
+                    failures=self._claim.failures,
+                )
             return result
 
     @asynccontextmanager
@@ -242,16 +252,32 @@ class _Attempt:
         return True
 
 
-async def _show_result(reply: Publisher, controls: tuple[Control, ...], display: str) -> None:
-    """Show the whole reply, falling back to plain text if the platform refuses its Markdown."""
+async def _show_result(
+    reply: Publisher, controls: tuple[Control, ...], display: str, *, failures: int
+) -> None:
+    """Show the whole reply; if the platform refuses that, show it without Markdown.
+
+    A text that the platform refuses in both forms, for example because it filters links, is tried
+    again; after a few `failures` of the turn, a sentence replaces it.
+    """
+    plain = texts.SHOWN_PLAINLY + "\n\n" + _indent(display)
     try:
-        reply.finish(display, controls=controls)
-        await reply.wait_until_shown()
+        return await _finish(reply, controls, display)
     except Refused as error:
         log.error("the platform refused the reply", error=str(error))
-        plain = texts.SHOWN_PLAINLY + "\n\n" + _indent(display)
-        reply.finish(plain, controls=controls)
-        await reply.wait_until_shown()
+    try:
+        return await _finish(reply, controls, plain)
+    except Refused as error:
+        if failures < MAX_REFUSALS:
+            raise
+        log.error("the platform refuses the text", error=str(error))
+    sentence = ReplyParts(sentences=(texts.NOT_ACCEPTED,)).markdown()
+    return await _finish(reply, controls, sentence)
+
+
+async def _finish(reply: Publisher, controls: tuple[Control, ...], text: str) -> None:
+    reply.finish(text, controls=controls)
+    await reply.wait_until_shown()
 
 
 def _indent(markdown: str) -> str:
