@@ -1,4 +1,4 @@
-"""Clocks for tests: one that the test drives, its sleepers waking in order, and one that hurries."""
+"""Clocks for tests: one that the test drives, without real time, and one that hurries."""
 
 from __future__ import annotations
 
