@@ -31,7 +31,7 @@ from bot.domain.health import Verdict
 from bot.domain.inbox import Choice
 from tests.support.clock import ManualClock
 
-SNOWFLAKE = "18446744073709551615"  # the largest possible
+SNOWFLAKE = "4611686018427387903"  # the largest that is accepted, of the year 2049
 
 
 # ── buttons ───────────────────────────────────────────────────────────────────────────────────
