@@ -589,6 +589,15 @@ async def test_doctor_warns_about_a_public_bot(sim: DiscordSim) -> None:
     assert "Public Bot" in public.advice and "DISCORD_GUILDS" in public.advice
 
 
+async def test_doctor_names_an_address_that_gets_the_commands_instead(sim: DiscordSim) -> None:
+    """Discord then sends no interaction to the gateway, so every button fails."""
+    url = "https://example.com/interactions"
+    await sim.set_application(interactions_endpoint_url=url)
+    found = [f for f in await adapter_for(sim).check() if url in f.detail]
+    assert [f.verdict for f in found] == [Verdict.FAILED]
+    assert "Interactions Endpoint URL" in found[0].advice
+
+
 async def test_doctor_survives_responses_without_fields(sim: DiscordSim) -> None:
     """Each failure affects only one check."""
     await sim.call("fault", match="/users/@me/guilds", remove=["*.permissions"], times=99)
