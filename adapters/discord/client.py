@@ -173,13 +173,13 @@ class ThreadlineClient(discord.Client):
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
         """Handle a deleted message."""
-        await self._deleted(payload, [payload.message_id])
+        await self._report_deleted(payload, [payload.message_id])
 
     async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
         """Handle a bulk deletion in one channel."""
-        await self._deleted(payload, sorted(payload.message_ids))
+        await self._report_deleted(payload, sorted(payload.message_ids))
 
-    async def _deleted(
+    async def _report_deleted(
         self,
         payload: discord.RawMessageDeleteEvent | discord.RawBulkMessageDeleteEvent,
         messages: Sequence[int],

@@ -140,7 +140,8 @@ class Http(HTTPClient):
 
     async def application_info(self) -> Any:
         """The bot's application, whatever fields Discord leaves out."""
-        return validate(await super().application_info(), OWN_APPLICATION)
+        response = await self.request(Route("GET", "/oauth2/applications/@me"))
+        return validate(response, OWN_APPLICATION)
 
     @asynccontextmanager
     async def open_file(self, url: str) -> AsyncIterator[aiohttp.ClientResponse]:
