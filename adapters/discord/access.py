@@ -13,7 +13,7 @@ import structlog
 from cachetools import TTLCache
 
 from adapters.discord.channels import DIRECT_MESSAGES, PLATFORM
-from adapters.discord.errors import UNKNOWN_CHANNEL
+from adapters.discord.errors import UNKNOWN_CHANNEL, UNKNOWN_MEMBER, UNKNOWN_USER
 from adapters.discord.guild_snapshots import fetch_guild
 from adapters.discord.payload_schemas import GUILD_MEMBER
 from adapters.discord.payload_validation import (
@@ -79,17 +79,20 @@ class AllowedGuilds:
         known = self._members.get(str(user))
         if known is None:
             memberships = [await self._is_member(int(id_), user) for id_ in sorted(self._ids)]
-            known = self._members[str(user)] = any(memberships)
+            known = any(memberships)
+            if known or None not in memberships:  # otherwise the next answer may be another
+                self._members[str(user)] = known
         return known
 
-    async def _is_member(self, guild: int, user: int) -> bool:
+    async def _is_member(self, guild: int, user: int) -> bool | None:
+        """Whether the user is a member; None if Discord refuses to say, for whatever reason."""
         try:
             await self._rest.request(
                 request_scopes("member", guild),
                 lambda client: client.http.get_member(guild, user),
             )
-        except Gone:
-            return False
+        except Gone as error:
+            return False if error.code in (UNKNOWN_MEMBER, UNKNOWN_USER) else None
         return True
 
 

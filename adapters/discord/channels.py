@@ -142,6 +142,8 @@ async def fetch_channel_context(
         priority=priority,
         within=within,
     )
+    if payloads.read_id(raw, "id") not in (None, channel):
+        raise Unsettled("the response describes another channel")
     client = await rest.client()
     guild = client.get_guild(payloads.read_id(raw, "guild_id") or 0)
     if guild is None or _type_of(raw) is None:

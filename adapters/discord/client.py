@@ -173,15 +173,22 @@ class ThreadlineClient(discord.Client):
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
         """Handle a deleted message."""
-        if self.listener is not None:
-            ids = [payload.message_id]
-            await self.listener.edits.deleted(payload.guild_id, payload.channel_id, ids)
+        await self._report_deleted(payload, [payload.message_id])
 
     async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
         """Handle a bulk deletion in one channel."""
+        await self._report_deleted(payload, sorted(payload.message_ids))
+
+    async def _report_deleted(
+        self,
+        payload: discord.RawMessageDeleteEvent | discord.RawBulkMessageDeleteEvent,
+        messages: Sequence[int],
+    ) -> None:
+        """Handle deleted messages; a cached channel's guild replaces a missing one."""
+        guild: Any = getattr(self.get_channel(payload.channel_id), "guild", None)
+        guild_id = payload.guild_id if guild is None else guild.id
         if self.listener is not None:
-            ids = sorted(payload.message_ids)
-            await self.listener.edits.deleted(payload.guild_id, payload.channel_id, ids)
+            await self.listener.edits.deleted(guild_id, payload.channel_id, messages)
 
     # ── members and roles ─────────────────────────────────────────────────────────────────────
     async def on_member_updated(self, data: Any) -> None:

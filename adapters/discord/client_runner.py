@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 
 import aiohttp
@@ -30,6 +31,9 @@ LAST_MESSAGES_SECONDS = 5.0
 LOGIN_BACKOFF = Backoff(first=1.0, longest=30.0)
 
 AUTHENTICATION_FAILED, INVALID_SHARD = 4004, 4010  # documented close codes
+# The gateway has refused valid tokens during outages, so another login has to confirm a refusal, at
+# most this many times within REFUSAL_SECONDS.
+MAX_REFUSALS, REFUSAL_SECONDS = 3, 600.0
 
 
 class ClientRunner:
@@ -44,6 +48,8 @@ class ClientRunner:
         self._shards = shards
         self._refused_shards = 0  # a number that Discord found too small
         self._may_request_members = True
+        self._was_accepted = False  # whether Discord has ever accepted the token
+        self._refusals: deque[float] = deque(maxlen=MAX_REFUSALS)
         self.client: ThreadlineClient | None = None
 
     async def run(
@@ -68,13 +74,14 @@ class ClientRunner:
         self.client = client
         try:
             await _log_in(client, self._token, self._rest.timeouts.login)
+            self._was_accepted = True
             self._may_request_members = self._may_request_members and client.request_members()
             self._rest.connect(client, inbox)
             await self._set_shards(client)
             token.start()
             await client.connect()
         except discord.LoginFailure as error:
-            raise CannotStart(f"Discord refused DISCORD_TOKEN: {TOKEN_ADVICE}") from error
+            raise CannotStart(self._token_problem()) from error
         except discord.PrivilegedIntentsRequired as error:
             if self._may_request_members:  # it was taken away since the login
                 self._may_request_members = False
@@ -84,6 +91,8 @@ class ClientRunner:
             if error.code == TOO_MANY_GUILDS and client.shard_count != self._refused_shards:
                 self._refused_shards = client.shard_count or 0
                 return  # with as many as Discord recommends now
+            if error.code == AUTHENTICATION_FAILED and self._may_log_in_again():
+                return
             raise _cannot_reconnect(error) from error
         except (OSError, aiohttp.ClientError, discord.GatewayNotFound, PlatformError) as e:
             log.warning("Discord failed", error=str(e) or repr(e))
@@ -95,7 +104,18 @@ class ClientRunner:
             self.client = None
             await client.close()
         if token.revoked:
-            raise CannotStart(f"Discord no longer accepts DISCORD_TOKEN: {TOKEN_ADVICE}")
+            raise CannotStart(self._token_problem())
+
+    def _may_log_in_again(self) -> bool:
+        """Whether another login may tell if Discord really refuses the token."""
+        now = self._rest.clock.monotonic()
+        oldest = self._refusals[0] if len(self._refusals) == MAX_REFUSALS else -math.inf
+        self._refusals.append(now)
+        return now - oldest > REFUSAL_SECONDS
+
+    def _token_problem(self) -> str:
+        problem = "no longer accepts" if self._was_accepted else "refused"
+        return f"Discord {problem} DISCORD_TOKEN: {TOKEN_ADVICE}"
 
     async def _set_shards(self, client: ThreadlineClient) -> None:
         """Decide the number of shards. Raises a PlatformError if Discord must be asked and cannot

@@ -35,6 +35,10 @@ PUBLIC_ADVICE = (
     f"at {PORTAL} open your application, choose “Bot” and turn off “Public Bot”, or list your own "
     "servers in DISCORD_GUILDS."
 )
+ENDPOINT_ADVICE = (
+    f"at {PORTAL} open your application, choose “General Information” and clear “Interactions "
+    "Endpoint URL”: the bot gets commands and buttons only without one."
+)
 # Time limits for logging in and for one check, in seconds.
 LOGIN_SECONDS, CHECK_SECONDS = 30.0, 30.0
 
@@ -72,7 +76,7 @@ class Doctor:
                     return [_failed("Discord token", "refused", TOKEN_ADVICE)]
                 return [_failed("Discord", f"cannot be reached: {error}", "check the network")]
             found = [_login(client), _intent(client)]
-            found += _public(client)
+            found += _public(client) + _interactions(client)
             found += await self._run("Discord guilds", client, _guilds)
             found += await self._run("Discord commands", client, _commands)
             found += await self._run("Discord sessions", client, self._sessions)
@@ -128,6 +132,15 @@ def _public(client: discord.Client) -> list[Finding]:
         return [_ok(subject, "private: only its owner can add it to a server")]
     said = "public: anyone can add it to their server and use it at your expense"
     return [Finding(subject, Verdict.WARNING, said, PUBLIC_ADVICE)]
+
+
+def _interactions(client: discord.Client) -> list[Finding]:
+    """Reports an address to which Discord sends commands and buttons instead of to the bot."""
+    application = client.application
+    url = application.interactions_endpoint_url if application is not None else None
+    if not url:
+        return []
+    return [_failed("Discord commands and buttons", f"sent to {url}", ENDPOINT_ADVICE)]
 
 
 async def _guilds(client: discord.Client) -> Iterable[Finding]:

@@ -45,9 +45,14 @@ GONE = frozenset(
         *(UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE, NO_ACCESS, NO_PERMISSION, ARCHIVED),
         "50007",  # the user accepts no direct messages
         "50008",  # the channel takes no text messages
+        "50278",  # the user shares no server with the bot
+        "30033",  # the thread has 1,000 members, and the bot is none of them
         "160005",  # the thread is locked
     }
 )
+# Discord fails to execute the request now, whatever the status: reports name 403 for the first one,
+# on many routes during outages. The second: overloaded.
+TEMPORARY = frozenset({"40333", "130000"})
 # The channel or message for a new thread is missing, so a reply cannot be shown in the channel
 # either.
 NO_PLACE = frozenset({UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE})
@@ -91,15 +96,16 @@ def translate_error(error: discord.HTTPException) -> PlatformError:
     if code in GONE:
         return Gone(description, code=code)
     # A 401 is no refusal of this request: TokenWatch checks the token.
-    if error.status in (401, 408) or error.status >= 500 or is_foreign(error):
+    is_temporary = error.status in (401, 408) or error.status >= 500 or code in TEMPORARY
+    if is_temporary or is_foreign(error):
         return Unsettled(description, code=code)
     return (Gone if error.status in (403, 404) else Refused)(description, code=code)
 
 
 def is_foreign(error: discord.HTTPException) -> bool:
-    """Whether an error response is not JSON, which means that a proxy sent it and not Discord."""
+    """Whether a proxy sent an error response: Discord's are JSON with a code and a message."""
     kind = error.response.headers.get("Content-Type", "")
-    return bool(kind) and not kind.startswith("application/json")
+    return not kind.startswith("application/json") or not (error.code or error.text)
 
 
 def as_attachment_error(error: PlatformError) -> AttachmentError:

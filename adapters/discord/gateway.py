@@ -37,6 +37,9 @@ KEEP_SESSION, END_SESSION = 4000, 1000
 # After this many sessions in a row that were asked for and did not begin, the pauses grow: Discord
 # allows 1,000 a day.
 MAX_FRUITLESS, FRUITLESS_BACKOFF = 3, Backoff(first=60.0, longest=900.0)
+# After this many attempts in a row that reached Discord and got no event, a session is not resumed:
+# Discord refuses its sequence or its id with a close code (4007, 4009, 1006) or op 9, each time.
+MAX_VAIN_RESUMES = 2
 # Discord asks for a random pause before the session that replaces an invalid one, in seconds.
 # https://docs.discord.com/developers/events/gateway#resuming
 INVALID_SESSION_SECONDS = (1.0, 5.0)
@@ -63,10 +66,11 @@ class GatewayConnection:
         self._shard, self._starts = shard, starts
         self._next: dict[str, Any] = {}  # arguments of the next connection
         self._pauses = iter(RECONNECT_BACKOFF)
-        self._reached = self._established = False
+        self._reached = self._established = self._resumes = False  # of this connection
         self._began = 0.0
         self._short_connections = 0  # in a row
         self._fruitless = 0  # sessions in a row that did not begin
+        self._vain_resumes = 0  # in a row
         self._broke_at: int | None = None
         self._socket: GatewaySocket | None = None
 
@@ -91,7 +95,7 @@ class GatewayConnection:
         """Seconds until the next connection."""
         if self._established:
             self._fruitless = 0
-        elif not self._next.get("resume"):
+        elif not self._resumes:
             self._fruitless += 1
         if self._may_skip_pause(failure):
             # A session that cannot be resumed is replaced after a random pause.
@@ -108,6 +112,7 @@ class GatewayConnection:
     async def _serve_until_failure(self) -> Exception:
         """Serve one connection, prepare the next one, and return the error that ended this one."""
         self._reached = self._established = False
+        self._resumes = bool(self._next.get("resume"))
         self._began = self._clock.monotonic()
         try:
             await self._serve()
@@ -136,7 +141,9 @@ class GatewayConnection:
 
     def _may_skip_pause(self, failure: Exception) -> bool:
         """Whether Discord asked for a reconnect, and has not done so too often in a row."""
-        if not (self._established and isinstance(failure, ReconnectWebSocket)):
+        if not isinstance(failure, ReconnectWebSocket):
+            return False
+        if not (self._established or (self._resumes and not failure.resume)):
             return False
         lasted = self._clock.monotonic() - self._began
         self._short_connections = 0 if lasted > SHORT_SECONDS else self._short_connections + 1
@@ -154,7 +161,7 @@ class GatewayConnection:
         try:
             while True:
                 await socket.poll_event()
-                self._established = socket.session_id is not None
+                self._established = socket.in_session
                 if not self._established and self._clock.monotonic() > deadline:
                     raise StreamBroken("no session began")
         except asyncio.CancelledError:
@@ -199,6 +206,14 @@ class GatewayConnection:
         before, self._broke_at = self._broke_at, socket.sequence
         return before != self._broke_at
 
+    def _resumes_in_vain(self) -> bool:
+        """Whether Discord has refused to resume the session too often, however it said so."""
+        if self._established:
+            self._vain_resumes = 0
+        elif self._resumes and self._reached:
+            self._vain_resumes += 1
+        return self._vain_resumes >= MAX_VAIN_RESUMES
+
     def _prepare_next(self, *, resume: bool) -> None:
         """Make the next connection resume the session or begin a new one.
 
@@ -207,6 +222,7 @@ class GatewayConnection:
         """
         socket = self._socket
         self._next = {}
+        resume = resume and not self._resumes_in_vain()
         if resume and socket is not None and socket.session_id and socket.sequence is not None:
             self._next |= {
                 "resume": True,

@@ -42,8 +42,17 @@ class GatewaySocket(DiscordWebSocket):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._has_events = False
         if (opened := self.opening.get()) is not None:
             opened.append(self)
+
+    @property
+    def in_session(self) -> bool:
+        """Whether Discord has begun or resumed the session, which its first event shows.
+
+        An acknowledged heartbeat does not: Discord may still refuse to resume.
+        """
+        return self.session_id is not None and self._has_events
 
     async def received_message(self, msg: Any, /) -> None:
         """Handle one frame; repair or drop what cannot be parsed."""
@@ -54,6 +63,7 @@ class GatewaySocket(DiscordWebSocket):
         if not has_session or not is_dispatch(text):
             await self._receive_repaired(text)  # HELLO and READY must be valid; others are rare
             return
+        self._has_events = True
         try:
             await super().received_message(text)
         except (ReconnectWebSocket, WebSocketClosure, discord.DiscordException, OSError):
@@ -78,6 +88,7 @@ class GatewaySocket(DiscordWebSocket):
         except (ValueError, RecursionError) as error:
             log.warning("dropped a gateway payload", error=error_location(error))
             return
+        self._has_events |= payload["op"] == self.DISPATCH
         try:
             await super().received_message(json.dumps(payload))
         except (ReconnectWebSocket, WebSocketClosure, discord.DiscordException, OSError):

@@ -10,6 +10,7 @@ import discord
 import structlog
 
 from adapters.discord.payload_validation import error_location, outline
+from adapters.discord.payloads import read_id
 from adapters.discord.rest import RestApi, id_in, request_scopes
 from bot.domain.errors import Unsettled
 from bot.domain.replies import Priority
@@ -60,7 +61,7 @@ async def read_page(
     )
     if not isinstance(response, list):
         raise Unsettled("a channel's history is not a list")
-    ids = ((id_in(data), data) for data in response)
+    ids = ((id_in(data), data) for data in response if _is_in(channel_id, data))
     found = sorted(((int(n), data) for n, data in ids if n), key=lambda entry: entry[0])
     if response and not found:  # the page does not say how far it reaches
         raise Unsettled("a channel's history has no ids")
@@ -75,11 +76,19 @@ async def read_raw_message(
     rest: RestApi, channel_id: int, message: int, *, priority: Priority = Priority.CONTROL
 ) -> Any:
     """Fetch one message as JSON. Raises a PlatformError."""
-    return await rest.request(
+    raw: Any = await rest.request(
         request_scopes("message", channel_id),
         lambda client: client.http.get_message(channel_id, message),
         priority=priority,
     )
+    if read_id(raw, "id") not in (None, message) or not _is_in(channel_id, raw):
+        raise Unsettled("the response is another message")
+    return raw
+
+
+def _is_in(channel_id: int, raw: Any) -> bool:
+    """Whether a message is from this channel, as far as it says."""
+    return read_id(raw, "channel_id") in (None, channel_id)
 
 
 def parse_message(

@@ -4,7 +4,8 @@ discord.py waits for its bucket inside a request, and raises RateLimited without
 anything if the bucket's window ends later than `max_ratelimit_timeout`, even with requests
 left. Here only the bot's rate limiter decides when to send, and the headers of every
 response report the requests left in the window. A 429 blocks one scope: the route in that
-channel or guild, or everything if Discord says that the limit is global or bans the address.
+channel or guild, or everything if Discord says that the limit is global or bans the address: then
+every route gets a 429 without a limit's headers.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import structlog
 import yarl
 from discord.http import HTTPClient, Route
 
+from adapters.discord.payload_schemas import OWN_APPLICATION, USER
+from adapters.discord.payload_validation import validate
 from bot.common.lease_guard import check_lease
 from bot.common.proxies import http_proxy_for
 from bot.ports import tracing
@@ -103,6 +106,7 @@ class Http(HTTPClient):
         self.http_trace = of.http_trace
         self._rate_limiter, self._clock = rate_limiter, clock
         self._invalid: deque[float] = deque(maxlen=MAX_INVALID)
+        self._refused_until: dict[str, float] = {}  # by Discord's edge, for each route's name
         self.token_refused = asyncio.Event()
 
     async def request(
@@ -129,6 +133,15 @@ class Http(HTTPClient):
                     span.set({"http.response.status_code": response.status})
                     data = _parse(response, await response.text(encoding="utf-8", errors="replace"))
         return self._data_or_raise(route, response, data)
+
+    async def static_login(self, token: str) -> Any:
+        """Log in; returns the bot's user. Raises LoginFailure if Discord refuses the token."""
+        return validate(await super().static_login(token), USER)
+
+    async def application_info(self) -> Any:
+        """The bot's application, whatever fields Discord leaves out."""
+        response = await self.request(Route("GET", "/oauth2/applications/@me"))
+        return validate(response, OWN_APPLICATION)
 
     @asynccontextmanager
     async def open_file(self, url: str) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -173,11 +186,20 @@ class Http(HTTPClient):
     def _throttled(
         self, response: aiohttp.ClientResponse, data: Any, scope: str
     ) -> TooManyRequests:
+        is_all = is_global(response, data)
+        if is_all is None:
+            is_all = self._is_address_banned(scope, retry_after_in(response.headers, data))
         error: TooManyRequests = to_exception(
-            TooManyRequests, response, data, GLOBAL if is_global(response, data) else scope
+            TooManyRequests, response, data, GLOBAL if is_all else scope
         )
         log.warning("Discord throttles", scope=error.scope, seconds=error.retry_after)
         return error
+
+    def _is_address_banned(self, scope: str, seconds: float) -> bool:
+        """Whether Discord's edge refuses several routes; `scope` names one that it refuses."""
+        route, now = scope.partition(":")[0], self._clock.monotonic()
+        self._refused_until[route] = now + seconds
+        return any(until > now for other, until in self._refused_until.items() if other != route)
 
     def _report_limits(self, headers: Mapping[str, str], scope: str) -> None:
         remaining = number(headers.get("X-RateLimit-Remaining"))
@@ -220,19 +242,20 @@ def route_scope(route: Route) -> str:
 _BUCKET_HEADERS = ("X-RateLimit-Scope", "X-RateLimit-Bucket", "X-RateLimit-Remaining")
 
 
-def is_global(response: aiohttp.ClientResponse, data: Any) -> bool:
-    """Whether a 429 blocks all requests: Discord says so, or the address is banned.
+def is_global(response: aiohttp.ClientResponse, data: Any) -> bool | None:
+    """Whether a 429 blocks all requests because Discord says so; None if it does not say.
 
-    A ban comes from Discord's edge: without bucket headers, and as HTML or without a Via header.
+    Then it comes from Discord's edge: without bucket headers, and as HTML or without a Via header.
+    The edge refuses one route, or every route while the address is banned.
     """
     headers, fields = response.headers, data if isinstance(data, dict) else {}
     if headers.get("X-RateLimit-Global", "").lower() == "true" or fields.get("global") is True:
         return True
     if headers.get("X-RateLimit-Scope") == "global":
         return True
-    if any(headers.get(name) for name in _BUCKET_HEADERS):
+    if any(headers.get(name) for name in _BUCKET_HEADERS) or fields.get("global") is False:
         return False
-    return not isinstance(data, dict) or not headers.get("Via")
+    return False if isinstance(data, dict) and headers.get("Via") else None
 
 
 def retry_after_in(headers: Mapping[str, str], data: Any) -> float:

@@ -52,6 +52,21 @@ MEMBER: Schema = {
     "communication_disabled_until": Field(nullable(timestamp), None),
 }
 
+NOBODY = {"id": "0", "username": UNNAMED, "discriminator": "0", "avatar": None}
+OWN_APPLICATION: Schema = {
+    "id": Field(snowflake, REQUIRED),
+    "name": Field(text, ""),
+    "description": Field(text, ""),
+    "icon": Field(nullable(text), None),
+    "bot_public": Field(flag, True),  # `doctor` warns about what it does not know
+    "bot_require_code_grant": Field(flag, False),
+    "owner": Field(object_of(USER), NOBODY),
+    "verify_key": Field(text, ""),
+    "flags": Field(number, 0),
+    "interactions_endpoint_url": Field(text),
+}
+"""The bot's application; discord.py's login needs most of these fields, the bot only the id."""
+
 MENTIONED: Schema = {**USER, "member": Field(object_of(MEMBER))}
 GUILD_MEMBER: Schema = {**MEMBER, "user": Field(object_of(USER), REQUIRED)}
 

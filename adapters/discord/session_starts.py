@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 from discord.http import Route
 
+from adapters.discord.payload_validation import Field, number, validate
 from adapters.discord.payloads import get_int, get_object
 from adapters.discord.rest import RestApi, request_scopes
 from bot.domain.errors import PlatformError
@@ -75,10 +76,11 @@ def parse_gateway_info(data: Any, now: float) -> GatewayInfo:
     limit = get_object(data, "session_start_limit")
     usual = GatewayInfo()
     total = max(0, get_int(limit, "total")) or usual.total
+    remaining = validate(limit, {"remaining": Field(number, total)})["remaining"]
     return GatewayInfo(
         shards=max(usual.shards, get_int(data, "shards")),
         total=total,
-        remaining=get_int(limit, "remaining") if "remaining" in limit else total,
+        remaining=remaining,
         reset_after=max(0, get_int(limit, "reset_after")) / 1000,
         max_concurrency=max(usual.max_concurrency, get_int(limit, "max_concurrency")),
         at=now,

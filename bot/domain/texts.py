@@ -61,6 +61,10 @@ THOUGHT_TOO_LONG = (
 )
 GAVE_UP = "I could not finish this answer after several tries. Please ask again."
 NOT_SHOWN = "I have an answer, but could not show it here. Please ask for it again."
+NOT_ACCEPTED = (
+    "I have an answer, but it is not accepted here, perhaps because of a link or a word in it. "
+    "Please ask for it in another way."
+)
 PLACE_UNKNOWN = "I could not find out where you asked this. Please try again in a moment."
 REMOVED = "_This part was removed._"
 INTERNAL = "Something went wrong on my side, and it has been logged. Please ask again."

@@ -35,11 +35,11 @@ from bot.ports.store import Store
 from bot.replies.publisher import Publisher
 from bot.turns import owners
 from bot.turns.access import AskerCheck
+from bot.turns.display import ReplyParts
 from bot.turns.exchange import ModelExchange
 from bot.turns.outcome import (
     MAX_DISPLAY_FAILURES,
     ReplyDraft,
-    cannot_be_shown,
     completed_result,
     controls_for,
     failed_result,
@@ -259,7 +259,8 @@ async def _show_result(reply: Publisher, controls: tuple[Control, ...], display:
             return await reply.wait_until_shown()
         except Refused as error:
             log.error("the platform refused the reply", error=str(error))
-    reply.finish(cannot_be_shown(), controls=controls)
+    sentence = ReplyParts(sentences=(texts.NOT_ACCEPTED,)).markdown()
+    reply.finish(sentence, controls=controls)
     return await reply.wait_until_shown()
 
 

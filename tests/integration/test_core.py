@@ -567,7 +567,7 @@ async def test_an_answer_whose_words_are_refused_is_replaced_by_a_sentence(tmp_p
     async with world_at(tmp_path / "threadline.db") as world:
         world.adapter.refuses = refuse
         await world.ask(1, "first")
-        assert world.shown() == [f"_{texts.NOT_SHOWN}_"]
+        assert world.shown() == [f"_{texts.NOT_ACCEPTED}_"]
         world.model.pieces = (Delta("Bye."), Delta(finish_reason="stop"))
         await world.ask(2, "second")
         assert world.shown()[1] == "Bye."

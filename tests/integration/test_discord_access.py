@@ -130,6 +130,24 @@ async def test_direct_messages_need_membership_of_a_listed_guild(
     assert [m.text for m in inbox.received] == ["hello"]
 
 
+async def test_an_odd_refusal_of_a_membership_costs_one_message(
+    sim: LocalDiscord, inbox: FakeInbox
+) -> None:
+    """Only Discord's own "no such member" is remembered."""
+    refusal = {"status": 404, "body": {"message": "404: Not Found", "code": 0}}
+    await sim.call("fault", match="GET /api/v10/guilds", **refusal)
+    async with running(sim, inbox, guilds=frozenset({str(c.GUILD)})):
+        lost = (await sim.dm(c.ALICE, "in private"))["message"]
+
+        async def is_refused() -> bool:
+            return bool(await sim.requests("/members/"))
+
+        await sim.until(is_refused)
+        await sim.wait_idle()
+        await wait_received(inbox, (await sim.dm(c.ALICE, "and again"))["message"])
+    assert all(message.message_id != str(lost) for message in inbox.received)
+
+
 def test_every_guild_is_allowed_by_default() -> None:
     adapter = adapter_for(LocalDiscord())
     assert adapter._guilds.allows(123)

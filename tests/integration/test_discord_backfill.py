@@ -376,3 +376,25 @@ async def test_rechecks_stay_within_the_rate_limit_of_their_route(
 
         await sim.until(is_rechecked)
     assert (await sim.state())["limited"] == 0
+
+
+IMPOSSIBLE = "9223372036854775807"  # of the year 2084
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [("MESSAGE_CREATE", "d.id"), ("GUILD_CREATE", "d.channels.*.last_message_id")],
+)
+async def test_an_impossible_id_does_not_end_the_reading_of_missed_messages(
+    sim: DiscordSim, inbox: FakeInbox, event: str, field: str
+) -> None:
+    """It would count as the newest message of its channel and of the guild, until its time."""
+    await sim.call("fault_event", name=event, put={field: IMPOSSIBLE})
+    async with running(sim, inbox):
+        live = await sim.mention("live")
+        await wait_received(inbox, live)
+        await caught_up(sim, inbox, c.CHANNEL, live)
+    missed = [await sim.mention("missed", channel=where) for where in (c.CHANNEL, c.CHANNEL_2)]
+    async with running(sim, inbox):
+        for message in missed:
+            await wait_received(inbox, message)

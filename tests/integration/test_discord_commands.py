@@ -12,7 +12,6 @@ from discord.http import Route
 
 from adapters.discord.adapter import DiscordAdapter
 from adapters.discord.doctor import permissions
-from bot.common.clock import SystemClock
 from bot.domain import command_texts, texts
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import CannotStart, StoreUnavailable
@@ -25,6 +24,7 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.discord.local import LocalDiscord
 from tests.sims.discord.raw_client import RawBot
 from tests.support.catalog import ChangingCatalog, offering
+from tests.support.clock import NoWaiting
 from tests.support.discord_kit import (
     adapter_for,
     asked,
@@ -497,27 +497,21 @@ async def test_the_error_for_a_missing_intent_names_the_switch(
 
 
 async def test_a_revoked_token_stops_the_adapter(sim: DiscordSim, inbox: FakeInbox) -> None:
+    refusal = {"status": 401, "body": {"message": "401: Unauthorized", "code": 0}, "times": 1_000}
     with pytest.raises(CannotStart, match="no longer accepts"):
         async with running(sim, inbox) as adapter:
             task = next(t for t in asyncio.all_tasks() if "DiscordAdapter.run" in repr(t))
+            await sim.call("fault", match="/api/v10/", **refusal)
             await sim.disconnect(4004)
             await asyncio.wait({task}, timeout=60)
             assert not adapter.health().ok
-
-
-class NoWaiting(SystemClock):
-    """A clock whose sleeps end immediately."""
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(min(seconds, 0.02))
 
 
 async def test_an_unreachable_platform_is_retried(sim: DiscordSim, inbox: FakeInbox) -> None:
     """At the start, neither a failing REST API nor a failing gateway ends the adapter."""
     await sim.call("fault", match="GET /api/v10/users/@me", drop=True, times=2)
     await sim.offline()
-    clock = NoWaiting()
-    adapter = adapter_for(sim, clock=clock)
+    adapter = adapter_for(sim, clock=NoWaiting())
     assert not adapter.health().ok
     task = asyncio.create_task(adapter.run(inbox))
     try:
@@ -593,6 +587,15 @@ async def test_doctor_warns_about_a_public_bot(sim: DiscordSim) -> None:
     public = (await adapter_for(sim).check())[2]
     assert public.verdict is Verdict.WARNING
     assert "Public Bot" in public.advice and "DISCORD_GUILDS" in public.advice
+
+
+async def test_doctor_names_an_address_that_gets_the_commands_instead(sim: DiscordSim) -> None:
+    """Discord then sends no interaction to the gateway, so every button fails."""
+    url = "https://example.com/interactions"
+    await sim.set_application(interactions_endpoint_url=url)
+    found = [f for f in await adapter_for(sim).check() if url in f.detail]
+    assert [f.verdict for f in found] == [Verdict.FAILED]
+    assert "Interactions Endpoint URL" in found[0].advice
 
 
 async def test_doctor_survives_responses_without_fields(sim: DiscordSim) -> None:

@@ -318,3 +318,14 @@ async def test_a_retry_edits_the_page_and_types_until_its_first_text(
     await second.close()
     [reply] = await sim.messages(message, author=c.BOT)
     assert (reply["content"], str(reply["id"])) == ("New", page.message_id)
+
+
+async def test_a_deletion_without_the_guild_is_still_one_of_its_messages(
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
+) -> None:
+    message = await sim.mention("question")
+    await wait_received(inbox, message)
+    await sim.call("fault_event", name="MESSAGE_DELETE", remove=["d.guild_id"])
+    await sim.delete(message)
+    await until(lambda: inbox.deletions)
+    assert inbox.deletions == [source(c.CHANNEL, message)]

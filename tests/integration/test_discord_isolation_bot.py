@@ -41,6 +41,7 @@ from tests.support.isolation_kit import (
     API,
     FAULTS,
     LONG,
+    OF_THE_EDGE,
     SECONDS,
     UNLIMITED,
     WAITS,
@@ -290,7 +291,8 @@ async def test_faults_of_the_backfill_affect_single_channels(
             for thread in threads:
                 await sim.archive(thread)
             rig.arm(f"GET /channels/{active[name]}/messages", fields)
-            rig.arm(f"GET /channels/{channel}/threads/archived/public", fields)
+            if name not in OF_THE_EDGE:
+                rig.arm(f"GET /channels/{channel}/threads/archived/public", fields)
         await sim.online()
         reads = asyncio.ensure_future(_all_met(rig, [*active.values()]))
         await rig.pass_time(reads)

@@ -14,6 +14,7 @@ import pytest
 
 from adapters.discord.adapter import DiscordAdapter
 from bot.common.clock import SystemClock
+from bot.common.retry import Backoff
 from bot.domain.inbox import Address
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.fixtures.discord_payloads import DISPATCHES
@@ -171,6 +172,69 @@ async def test_an_unreachable_resume_url_is_abandoned(sim: DiscordSim, inbox: Fa
         await assert_others_are_received(sim, inbox)
         assert adapter.health().ok
     assert inbox.connections == 1
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pauses before connecting again."""
+    monkeypatch.setattr("adapters.discord.gateway.RECONNECT_BACKOFF", Backoff(0.01, 0.01))
+    monkeypatch.setattr("adapters.discord.gateway.INVALID_SESSION_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("adapters.discord.session_starts.IDENTIFY_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_session_that_cannot_be_resumed_is_replaced(
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
+) -> None:
+    """Discord refuses to resume in several ways; reports name each, for minutes or forever."""
+    for begun, how in enumerate((4003, 4007, 4009, 1000, "invalid_session", "reset"), 1):
+        with case(how):
+            await sim.refuse_resumes(how)
+            await sim.disconnect("op7")
+            await wait_received(inbox, await sim.mention("while it connects again"))
+            await until(lambda: inbox.connections == begun + 1)  # noqa: B023 - awaited here
+            # A session that Discord resumes is kept.
+            await sim.refuse_resumes()
+            await sim.disconnect("op7")
+            await wait_received(inbox, await sim.mention("and again"))
+            assert inbox.connections == begun + 1
+    await assert_others_are_received(sim, inbox)
+    assert adapter.health().ok
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_sequence_that_discord_refuses_begins_a_new_session(
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
+) -> None:
+    """The last event before the interruption named it, so resuming would fail forever."""
+    for sequence in (10**9, -7, "x"):
+        with case(sequence):
+            await sim.call("fault_event", name="ODD", put={"s": sequence})
+            await sim.dispatch("ODD", {})
+            await sim.wait_idle()
+            await sim.disconnect("op7")
+            await wait_received(inbox, await sim.mention("while it connects again"))
+    await assert_others_are_received(sim, inbox)
+    assert adapter.health().ok
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_session_that_stays_silent_is_replaced(
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Discord acknowledges heartbeats, but sends neither RESUMED nor events."""
+    monkeypatch.setattr("adapters.discord.gateway.CONNECT_SECONDS", 2.0)
+    await sim.refuse_resumes("silence")
+    await sim.disconnect("op7")
+    missed = await sim.mention("while it connects again")
+
+    async def is_received() -> bool:
+        await sim.call("frame", text='{"op": 11}')  # an acknowledged heartbeat
+        return inbox.find("while it connects again") is not None
+
+    await sim.until(is_received)
+    await wait_received(inbox, missed)
+    await until(lambda: adapter.health().ok and inbox.connections == 2)
 
 
 BROKEN_SESSIONS: list[dict[str, Any]] = [

@@ -11,6 +11,7 @@ import pytest
 from discord.state import ConnectionState
 
 from adapters.discord.adapter import DiscordAdapter
+from adapters.discord.rest import Timeouts
 from bot.domain.conversations import ConversationKey, Visibility
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Address, CommandReply, Incoming
@@ -302,6 +303,25 @@ async def test_an_uncached_thread_is_fetched(sim: DiscordSim, inbox: FakeInbox) 
         got = await until(lambda: inbox.find("still there?"))
     assert isinstance(got, Incoming)
     assert (got.key, got.address) == (key(c.CHANNEL, thread), Address.FOLLOW_UP)
+
+
+async def test_a_response_about_another_channel_is_not_believed(
+    sim: DiscordSim, inbox: FakeInbox
+) -> None:
+    """Otherwise the answer would appear there."""
+    thread = await start_thread(sim)
+    await sim.archive(thread)
+    put = {"id": str(c.CHANNEL_2), "type": 0}
+    await sim.call("fault", match=f"GET /api/v10/channels/{thread}", put=put)
+    async with running(sim, inbox, timeouts=Timeouts(again=0.1)):
+        bot = {"id": str(c.BOT), "username": "bot", "discriminator": "0", "avatar": None}
+        question = raw_message(thread, f"<@{c.BOT}> still there?") | {"mentions": [bot]}
+        await sim.dispatch("MESSAGE_CREATE", question)
+        await sim.say(channel=thread, content="and now?")
+        got = await until(lambda: inbox.find("and now?"))
+    assert isinstance(got, Incoming)
+    assert got.key == key(c.CHANNEL, thread)
+    assert all(message.key == got.key for message in inbox.received)
 
 
 def raw_message(channel: int, content: str) -> dict[str, object]:

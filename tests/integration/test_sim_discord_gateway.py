@@ -213,7 +213,8 @@ async def test_resume_replays_exactly_what_was_missed(bot: RawBot, sim: LocalDis
 
 
 async def test_an_invalid_resume_is_refused(bot: RawBot) -> None:
-    """An unknown session gets op 9, a future sequence 4007, a wrong token 4004."""
+    """An unknown session gets op 9, a future sequence 4007, another type 4002, a wrong token
+    4004."""
     first = await bot.connect_and_identify()
     gateway = await bot.connect()
     await gateway.resume("no one", 1)
@@ -221,8 +222,23 @@ async def test_an_invalid_resume_is_refused(bot: RawBot) -> None:
     await gateway.resume(first.session_id, first.seq + 1)
     assert await gateway.close_code() == 4007
     gateway = await bot.connect()
+    await gateway.resume(first.session_id, "x")
+    assert await gateway.close_code() == 4002
+    gateway = await bot.connect()
     await gateway.resume(first.session_id, first.seq, token="wrong")
     assert await gateway.close_code() == 4004
+
+
+async def test_resumes_are_refused_on_demand(bot: RawBot, sim: LocalDiscord) -> None:
+    first = await bot.connect_and_identify()
+    await sim.refuse_resumes(4009)
+    gateway = await bot.connect()
+    await gateway.resume(first.session_id, first.seq)
+    assert await gateway.close_code() == 4009
+    await sim.refuse_resumes("invalid_session")
+    gateway = await bot.connect()
+    await gateway.resume(first.session_id, first.seq)
+    assert (await gateway.op(9))["d"] is True
 
 
 async def test_a_client_that_closes_normally_loses_its_session(bot: RawBot) -> None:

@@ -75,6 +75,12 @@ def _answer(status: int, code: int = 0, **more: Any) -> dict[str, Any]:
 FAULTS: Mapping[str, dict[str, Any]] = {
     "429 user": {"scope": "user"},
     "429 shared": {"scope": "shared"},
+    "429 page": {
+        "status": 429,
+        "body": "error code: 1015",
+        "headers": HTML | {"Retry-After": f"{LONG:.0f}"},
+    },
+    "429 bare": _answer(429, headers={"Retry-After": f"{LONG:.0f}"}),
     "500": _answer(500),
     "502 HTML": {"status": 502, "body": PAGE, "headers": HTML},
     "503": _answer(503),
@@ -84,6 +90,8 @@ FAULTS: Mapping[str, dict[str, Any]] = {
     "401": _answer(401),
     "403": _answer(403),
     "404": _answer(404),
+    "403 edge": _answer(403, 40333),
+    "403 proxy": {"status": 403, "body": {"error": "forbidden"}},
     "200 HTML": {"status": 200, "body": PAGE, "headers": HTML, "after": True},
     "fields missing": {"status": 200, "body": {}, "after": True},
     "another type": {"status": 200, "body": ["odd"], "after": True},
@@ -93,6 +101,10 @@ FAULTS: Mapping[str, dict[str, Any]] = {
     "author missing": {"remove": ["author", "*.author"]},
     "type of another type": {"put": {"type": "odd", "*.type": {}}},
 }
+
+
+OF_THE_EDGE = ("429 page", "429 bare")
+"""A 429 that names no limit: two routes that get it at the same time mean a ban of the address."""
 
 
 class WarpClock:

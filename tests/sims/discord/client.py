@@ -218,6 +218,10 @@ class DiscordSim(MembersClient):
         """Close a shard's next connections with `code` (0: send nothing) until `code` is None."""
         await self.call("refuse_shard", shard=shard, code=code)
 
+    async def refuse_resumes(self, how: int | str | None = None) -> None:
+        """Answer every RESUME with a close code, "invalid_session", "reset" or "silence"."""
+        await self.call("refuse_resumes", how=how)
+
     async def dispatch(self, name: str, data: JSON, *, guild: int | None = c.GUILD) -> None:
         """Send any gateway event unchanged."""
         await self.call("dispatch", name=name, data=data, guild=guild)

@@ -60,7 +60,7 @@ class Controls:
             *(self.set_cdn, self.spoil_downloads, self.file_url),
             *(clicks.slash, clicks.autocomplete, clicks.context_menu, clicks.click),
             *(clicks.submit, self.disconnect, self.offline, self.online, self.set_gateway),
-            self.refuse_shard,
+            *(self.refuse_shard, self.refuse_resumes),
             *(self.set_permissions, self.grant_intents, self.add_channel, self.add_guild),
             *(self.remove_bot, self.add_bot, self.set_limits, self.age, self.dispatch),
             *(self.throttle, self.end_throttles, self.draw_limits, self.set_application),
@@ -119,6 +119,14 @@ class Controls:
         self._gateway.shards.refused.pop(shard, None)
         if code is not None:
             self._gateway.shards.refused[shard] = code
+
+    def refuse_resumes(self, how: int | str | None = None) -> None:
+        """Answer every valid RESUME with a close code, "invalid_session" (op 9, resumable),
+        "reset" (of the connection) or "silence"; None ends it.
+        """
+        if isinstance(how, str) and how not in ("invalid_session", "reset", "silence"):
+            raise refused(f"no way {how}")
+        self._gateway.refuses_resumes = how
 
     def dispatch(self, name: str, data: JSON, guild: int | None = c.GUILD) -> None:
         """Send any event unchanged, for payloads that the simulator does not produce."""

@@ -72,6 +72,7 @@ class Gateway:
         self.acknowledges = True
         self.offline = False
         self.greets = True  # whether connections get HELLO
+        self.refuses_resumes: int | str | None = None  # see the control `refuse_resumes`
         self.closes: list[int] = []  # codes that the gateway closed a connection with
         self.faults: list[EventFault] = []
         self.count_guilds: Any = lambda shard: 0
@@ -106,7 +107,15 @@ class Gateway:
         await socket.prepare(request)
         compress = request.query.get("compress")
         zlib_stream = compress == "zlib-stream"
-        connection = Connection(socket, zlib_stream=zlib_stream, delay=delay, changed=self._changed)
+        transport = request.transport
+        assert transport is not None  # the connection has just been prepared
+        connection = Connection(
+            socket,
+            zlib_stream=zlib_stream,
+            delay=delay,
+            changed=self._changed,
+            abort=transport.abort,
+        )
         if request.query.get("v") != "10" or compress not in (None, "zlib-stream"):
             self.closes.append(BAD_VERSION)
             await socket.close(code=BAD_VERSION)  # also for zstd-stream, which is not simulated
@@ -244,8 +253,7 @@ class Gateway:
         if session is None:
             connection.send({"op": INVALID_SESSION, "d": False})
             return
-        if not 0 <= (data.get("seq") or 0) <= session.seq:
-            self.close(connection, BAD_SEQUENCE)
+        if self._refuses_resume(connection, session, data.get("seq")):
             return
         session.resumes += 1
         self._attach(connection, session)
@@ -253,6 +261,21 @@ class Gateway:
             if number > data["seq"]:
                 connection.send(payload)
         session.add("RESUMED", {"_trace": []})
+
+    def _refuses_resume(self, connection: Connection, session: Session, seq: Any) -> bool:
+        """Refuse a RESUME whose sequence is invalid, or any if the control says so."""
+        how = self.refuses_resumes
+        if how is None and not isinstance(seq, int | None):
+            how = DECODE
+        elif how is None and not 0 <= (seq or 0) <= session.seq:
+            how = BAD_SEQUENCE
+        if isinstance(how, int):
+            self.close(connection, how)
+        elif how == "invalid_session":
+            connection.send({"op": INVALID_SESSION, "d": True})
+        elif how == "reset":
+            connection.abort()
+        return how is not None  # "silence": only heartbeats are acknowledged
 
     @staticmethod
     def _attach(connection: Connection, session: Session) -> None:

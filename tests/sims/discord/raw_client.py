@@ -136,7 +136,7 @@ class RawGateway:
         properties = {"os": "linux", "browser": "raw", "device": "raw"}
         await self.say(2, {"token": token, "intents": intents, "properties": properties, **more})
 
-    async def resume(self, session: str, seq: int, *, token: str = c.SIM_TOKEN) -> None:
+    async def resume(self, session: str, seq: int | str, *, token: str = c.SIM_TOKEN) -> None:
         """Send RESUME."""
         await self.say(6, {"token": token, "session_id": session, "seq": seq})
 

@@ -68,8 +68,10 @@ class Connection:
         zlib_stream: bool,
         delay: float,
         changed: Callable[[JSON], JSON] = lambda payload: payload,
+        abort: Callable[[], object] = lambda: None,
     ) -> None:
         self.socket, self._delay, self._changed = socket, delay, changed
+        self.abort = abort  # drops the connection without a close frame
         self._zlib = zlib.compressobj() if zlib_stream else None
         self._queue: asyncio.Queue[tuple[float, JSON | int | str | bytes]] = asyncio.Queue()
         self.session: Session | None = None
