@@ -19,7 +19,7 @@ from markdown_it.tree import SyntaxTreeNode
 from adapters.discord.inline_markdown import InlineRenderer, Style, add_checkbox, code_span
 from bot.ports.platform import Renderer
 from bot.replies.markdown.dialect import make_parser
-from bot.replies.markdown.fences import contains_markdown
+from bot.replies.markdown.fences import contains_markdown, language_of
 
 LIMIT = 2_000  # documented: the most characters of a message's content
 DEEPEST_HEADING = 3  # Discord supports #, ## and ###
@@ -177,7 +177,7 @@ def _code_block(content: str, info: str = "") -> str:
     therefore become tildes, and any other line with three backticks is shown between two blocks.
     Invisible characters would break code that people copy.
     """
-    language = info.split(maxsplit=1)[0] if info.strip() else ""
+    language = language_of(info)
     if not _LANGUAGE.fullmatch(language):
         language = ""
     if contains_markdown(info):

@@ -18,24 +18,35 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from bot.replies.markdown.addresses import whole_addresses
+from bot.replies.markdown.code_names import keeps_backslash, names
 from bot.replies.markdown.dialect import ADDRESS, MAIL
 from bot.replies.markdown.flanking import Flanks, commonmark_flanks, flanks, is_punctuation, is_wide
 from bot.replies.markdown.inline import Span, parse_inline
 from bot.replies.markdown.math import formula_block_length
 from bot.replies.markdown.segments import Segment, split_segments
-from bot.replies.markdown.table_rows import alignments, count_header_cells, escape_for_gfm
+from bot.replies.markdown.table_rows import (
+    alignments,
+    count_header_cells,
+    escape_for_gfm,
+    replace_breaks,
+)
 
 BREAK = "\u200b"
 HAIR_SPACE = "\u200a"
 CACHED_PIECES = 512  # only the last piece of a growing reply changes
 
 # Text without any of these needs no change, so most English answers cost only this search.
-_SIGNS = ("$", "|", "<", "~", "\\", "```m", "```M", "```gfm", "```rmd", "```Rmd", "```qmd")
+_SIGNS = (
+    *("$", "|", "<", "~", "\\", "__"),
+    *("```m", "```M", "```gfm", "```rmd", "```Rmd", "```qmd"),
+)
 _TOUCHING = re.compile(r"""[*`~_]["'(\[]?[^\x00-\x7f]|(?<=[^\x00-\x7f])["')\]]?[*`~_]""")
 _PATTERN = re.compile(r"[\d/(]\*|\*[\d/.)\]]|[)\]}]\*[(\[{]")
 _ANGLE = re.compile(r"<(?=[A-Za-z/!?])")
 _MARKS = re.compile(r"\\.|\*+|~+", re.DOTALL)  # an escaped mark does not count
 _PREFIX = re.compile(r"(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*+")
+_LONG_FENCE = re.compile("`{4,}")
 _FENCE_LINE = re.compile(r"(?<!`)`{3,}+(?=[^`\n]*+\n?$)")
 
 
@@ -50,7 +61,7 @@ def _may_change(text: str) -> bool:
     """Whether `text` has anything that may need a change."""
     if any(sign in text for sign in _SIGNS) or _PATTERN.search(text) is not None:
         return True
-    return not text.isascii() and _TOUCHING.search(text) is not None
+    return not text.isascii() and ("://" in text or _TOUCHING.search(text) is not None)
 
 
 def _rewrite_piece(piece: Segment) -> str:
@@ -64,9 +75,10 @@ def _flatten_fence(piece: Segment) -> str:
     block."""
     first, *lines = piece.text.splitlines(keepends=True)
     opening = re.sub(r"(\w) [+~_\d]+$", r"\1", first.rstrip("\n")) + "\n" * first.endswith("\n")
+    opening = _LONG_FENCE.sub("```", opening)
     if "```" not in first:
         return "".join([opening, *lines])  # the fence has tildes, so no backtick ends the block
-    closing = [re.sub(r"`{4,}", "```", line) for line in lines[-1:] if piece.ended]
+    closing = [_LONG_FENCE.sub("```", line) for line in lines[-1:] if piece.ended]
     inner = lines[: len(lines) - len(closing)]
     return "".join([opening, *(_FENCE_LINE.sub(_tildes, line) for line in inner), *closing])
 
@@ -109,7 +121,7 @@ def _prefix(line: str, marks: str = "") -> int:
 def _row(line: str, columns: int) -> str:
     at = _prefix(line)
     end = len(line.rstrip("\n"))
-    row = escape_for_gfm(line[at:end], columns)
+    row = replace_breaks(escape_for_gfm(line[at:end], columns), " ")
     if _may_change(row.replace("|", " ")):
         row = _inline(row)
     return line[:at] + row + line[end:]
@@ -155,6 +167,8 @@ def _inline(text: str) -> str:
     for start, end in gaps:
         edits.update(_angles(text, start, end))
     edits.update(_stray_marks(text, gaps, spans))
+    edits.update(_names(text, gaps, spans))
+    edits.update(_addresses(text, gaps, spans))
     for span in opaque:
         if span.formula:
             edits.update(_formula(text, span))
@@ -229,6 +243,33 @@ def _angles(text: str, start: int, end: int) -> dict[int, tuple[int, str]]:
         target = text.startswith(("](", "]: "), at - 2) or text.startswith("]: ", at - 3)
         if not (target or ADDRESS.match(text, at) or MAIL.match(text, at)):
             found[at + 1] = (at + 1, BREAK)
+    return found
+
+
+def _names(text: str, gaps: list[tuple[int, int]], spans: list[Span]) -> dict[int, tuple[int, str]]:
+    """Names such as `__init__` as code, and a second backslash for each one in a Windows path."""
+    links = [address for gap in gaps for address in whole_addresses(text, *gap)]
+    links += [(span.start, span.end) for span in spans if span.atomic]
+    found: dict[int, tuple[int, str]] = {}
+    for begin, end in (name for gap in gaps for name in names(text, *gap)):
+        if not any(start <= begin < stop for start, stop in links):
+            found |= {begin: (begin, "`"), end: (end, "`")}
+    for mark in (mark for start, end in gaps for mark in _MARKS.finditer(text, start, end)):
+        if mark[0][0] == "\\" and keeps_backslash(text, mark.start()):
+            found[mark.start()] = (mark.start(), "\\" * (1 + mark[0].count("\\", 1)))
+    return found
+
+
+def _addresses(
+    text: str, gaps: list[tuple[int, int]], spans: list[Span]
+) -> dict[int, tuple[int, str]]:
+    """A hair space after an address that touches another script, which Slack would add to it."""
+    links = [span for span in spans if span.atomic]
+    found = {}
+    for start, end in (address for gap in gaps for address in whole_addresses(text, *gap)):
+        is_target = any(link.start <= start < link.end for link in links)
+        if not is_target and _space(text[end : end + 1], True):
+            found[end] = (end, HAIR_SPACE)
     return found
 
 

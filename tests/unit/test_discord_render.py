@@ -121,7 +121,7 @@ def test_a_thematic_break_is_a_line() -> None:
         ("```python title=x\na_b\n```", "```python\na_b\n```"),
         ("~~~\n<@1> **x**\n~~~", "```\n<@1> **x**\n```"),
         ("```c#\nx\n```", "```c#\nx\n```"),
-        ("```{.odd}\nx\n```", "```\nx\n```"),
+        ("```{!odd}\nx\n```", "```\nx\n```"),
         ("    indented", "```\nindented\n```"),
         ("````\na ``` b\n````", "`a ``` b`"),
         ("````py\nx\na ``` b\ny\n````", "```py\nx\n```\n`a ``` b`\n```py\ny\n```"),

@@ -9,7 +9,9 @@ from types import FrameType
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
+from adapters.console.growing import GrowingReply
 from adapters.console.styles import style_emphasis
 from adapters.console.surface import ConsoleRenderer
 from adapters.discord.render import DiscordRenderer
@@ -72,6 +74,8 @@ _LITERAL = st.sampled_from(
             "👨\u200d👩\u200d👧",
         ),
         *("10\u00a0km", "a\u3000b", "*.js", "C#", ":smile:", "[1]", "~/x"),
+        *("__init__.py", "obj.__class__ is", '__name__ == "__main__":', "call __init__()"),
+        *("%APPDATA%\\.config", "C:\\a\\_b\\*.txt", "\\\\srv\\c$\\x", "..\\..\\x"),
     ]
 ).map(lambda text: (text, text))
 _CODED = st.sampled_from(["'a' | 'b'", "a", "**x**", "$HOME", "<T>", "a || b"]).map(
@@ -214,6 +218,28 @@ LITERAL = (
     *("2**3**4", "x**2 + y**2", "snake_case_word", "a * b * c", "5*3*2", "COUNT(*), SUM(*)"),
     *("*.py and *.txt", "src/**/*.ts, a/**/*.ts", "rm *.o *.a", "dist/*, lib/*", "(*.a|*.b)"),
     *("(a)*(b)*(c)", "f(*args, **kwargs)"),
+    *(
+        "__init__",
+        "pkg/__init__.py",
+        "the __init__ method",
+        "x.__dict__",
+        "__new__() or __my_own__()",
+    ),
+    *(
+        'if __name__ == "__main__":',
+        "__tests__/a.js and __mocks__/b.js",
+        "变量__name__的值",
+        "__dirname",
+    ),
+    *("%appdata%\\.minecraft", "C:\\Users\\me\\.ssh\\config", "D:\\_old\\*.txt", "~\\.ssh"),
+    *(
+        "\\\\server\\share\\.x",
+        ".\\.venv\\Scripts",
+        "..\\..\\x",
+        "HKLM\\SOFTWARE\\*",
+        "路径：C:\\用户\\_x",
+    ),
+    "Open C:\\\nthen",
 )
 
 
@@ -233,6 +259,9 @@ def test_arithmetic_and_patterns_are_text(text: str) -> None:
         ("$5 or **$10**, US$ and $HOME", "$5 or $10, US$ and $HOME"),
         ("It's $100K/yr vs *$50K*", "It's $100K/yr vs $50K"),
         (r"C:\用户\名", r"C:\用户\名"),
+        (r".\*, \.\*, 2:\_x", ".*, .*, 2:_x"),
+        (r"snake\_case, 1\. one, C:\\Users, a\\b", r"snake_case, 1. one, C:\Users, a\b"),
+        (r"\_\_init\_\_ and __bold__ and __more words__", "__init__ and bold and more words"),
     ],
 )
 def test_formulas_prices_and_escapes(text: str, read: str) -> None:
@@ -260,6 +289,43 @@ def test_a_row_keeps_all_of_its_cells(row: str, cells: list[str]) -> None:
     assert [re.sub("<.*?>", "", cell).replace("&#x27;", "'") for cell in html] == cells
     assert all(cell in DISCORD.render(table) for cell in cells)
     assert on_slack(SLACK.render(table)) == "kv" + squeezed("".join(cells))
+
+
+def test_a_line_break_in_a_cell_is_none_in_code() -> None:
+    table = "| a | b |\n|---|---|\n| x<br>y | use `<br>` or<BR/>not |"
+    assert "x y | use <br> or not" in DISCORD.render(table)
+    assert SLACK.render(table).endswith("| x y | use `<br>` or not |")
+    grown = [line.rstrip() for line in GrowingReply().whole(table).splitlines()]
+    assert grown[-2:] == [" x   use `<br>` or", " y   not"]
+    assert html_of(table).count("<br />") == 2
+
+
+LONG_FENCE = "````markdown\n# Title\n\n```bash\nnpm i\n```\n````\n\nThe text **below** it.\n"
+
+
+@pytest.mark.parametrize("length", range(14, len(LONG_FENCE) + 1))
+def test_slack_ends_a_long_fence_where_it_ends(length: int) -> None:
+    """The inner fences have tildes there, and a longer outer fence would never end."""
+    tokens = MarkdownIt().parse(SLACK.render(mend(LONG_FENCE[:length]).text))
+    fences = [token.content for token in tokens if token.type == "fence"]
+    assert len(fences) <= 1
+    assert not any("`" in code or "below" in code for code in fences)
+    assert "`" not in "".join(token.content for token in tokens if token.type == "inline")
+
+
+@pytest.mark.parametrize(
+    ("info", "language"),
+    [
+        ("{.python .x}", "python"),
+        ("js{1,3}", "js"),
+        ("python:app.py", "python"),
+        ("c++ title=x", "c++"),
+    ],
+)
+def test_a_language_may_have_attributes(info: str, language: str) -> None:
+    code = f"```{info}\nx = 1\n```"
+    assert f'data-language="{language}"' in html_of(code)
+    assert DISCORD.render(code).startswith(f"```{language}\n")
 
 
 def test_a_readme_in_a_fence_is_one_block() -> None:
@@ -318,11 +384,34 @@ def test_hidden_text_is_not_shown_before_it_is_hidden() -> None:
         ("访问https://e.org/docs了解", "https://e.org/docs"),
         ("https://ja.wikipedia.org/wiki/日本", "https://ja.wikipedia.org/wiki/日本"),
         ("**https://e.org**", "https://e.org"),
+        ("见https://e.org/路径，谢谢", "https://e.org/路径"),
+        ("（参考 https://e.org/a)。", "https://e.org/a"),
+        ("«https://e.org/y»، أو", "https://e.org/y"),
+        ("هل https://e.org/x؟", "https://e.org/x"),
+        ("देखें https://e.org/x।", "https://e.org/x"),
+        ("https://e.org/x—or not", "https://e.org/x"),
     ],
 )
 def test_a_bare_address_is_a_link(text: str, address: str) -> None:
     assert f'<a href="{address}"' in html_of(text)
     assert on_page(html_of(text)) == squeezed(text.replace("**", ""))
+    assert linked_on_discord(DISCORD.render(text).replace("**", "")) == address
+    shown = SLACK.render(text)
+    end = shown.index(address) + len(address)
+    assert not shown[end : end + 1] or shown[end] in "*)\u200a\u2009 .,?!"
+    assert on_slack(shown) == squeezed(text.replace("**", ""))
+
+
+def linked_on_discord(shown: str) -> str:
+    """The first address that Discord's client links: its rules for `<…>` and for bare addresses."""
+    if found := re.search(r"<(https?://[^ >]+)>", shown):
+        return found[1]
+    found = re.search(r"https?://[^\s<]+[^<.,:;\"'\]\s]", shown)
+    assert found is not None
+    address = found[0]
+    while address.endswith(")") and address.count(")") > address.count("("):
+        address = address[:-1]
+    return address
 
 
 @pytest.mark.parametrize(

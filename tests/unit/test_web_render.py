@@ -123,7 +123,7 @@ def test_growing_renders_only_the_open_block(monkeypatch: pytest.MonkeyPatch) ->
         ("|a|\n|-:|\n|1|", '<td class="align-right">1</td>'),
         ("```nolanguage\n<b>\n```", '<code class="highlight">&lt;b&gt;\n</code>'),
         ("    <b>", '<code class="highlight">&lt;b&gt;\n</code>'),
-        ('```"><script>\nx\n```', 'data-language="&quot;&gt;&lt;script&gt;"'),
+        ('```"><script>\nx\n```', 'data-language=""'),
         ("```py\n# app.py\n```", 'data-language="py" data-file="code.py"'),
         ('```ts title="a/../b.ts"\n```', 'data-file="code.ts"'),
         ("```yaml title=ci.yaml\n```", 'data-file="ci.yaml"'),

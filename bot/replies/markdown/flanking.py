@@ -7,7 +7,7 @@ The rule is CommonMark's with two changes, which every parser of the project sha
   a letter beyond ASCII as an edge, as in https://github.com/tats-u/markdown-cjk-friendly
   (specification.md), extended to Thai, Arabic and all other scripts.
 - Arithmetic and file patterns (`2**3**4`, `src/**/*.ts`) are text, and so are the underscores of a
-  bare web address (`https://example.org/__init__.py`).
+  bare web address (`https://example.org/__init__.py`) and of a program's name (`__init__`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import re
 import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
+
+from bot.replies.markdown.code_names import is_name_mark
 
 LONGEST_RUN = 64
 """The longest run that may be emphasis; a longer one is a drawn line."""
@@ -45,7 +47,8 @@ def flanks(text: str, start: int, end: int, limit: int | None = None) -> Flanks:
         return found
     if text[start] == "_":
         inside = _ADDRESS_CONTINUES.match(text, end) and _follows_address(text, start)
-        return Flanks(False, False) if inside else found
+        is_plain = inside or is_name_mark(text, start, end)
+        return Flanks(False, False) if is_plain else found
     return _without_patterns(found, text, start, end, before, after)
 
 
