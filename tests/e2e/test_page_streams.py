@@ -140,9 +140,10 @@ HELD = """async ([first, steps]) => {
   const [scroller, list, pill] = ["div", "div", "button"].map((tag) => document.createElement(tag));
   scroller.append(list);
   document.body.append(scroller);
-  Object.assign(scroller.style,
-    { position: "fixed", inset: "0 auto auto 0", width: "390px", height: "600px", overflowY: "auto" });
-  const feed = new Feed({ scroller, list, pill, create: (item) => new MessageView(item), onPastEnd() {} });
+  const place = { position: "fixed", inset: "0 auto auto 0", width: "390px", height: "600px" };
+  Object.assign(scroller.style, { ...place, overflowY: "auto" });
+  const create = (item) => new MessageView(item);
+  const feed = new Feed({ scroller, list, pill, create, onPastEnd() {} });
   const growth = new Growth();
   const item = { id: "turn-1", role: "assistant", created_at: "2026-12-01T00:00:00Z" };
   const show = (reply, state) => {
@@ -151,7 +152,8 @@ HELD = """async ([first, steps]) => {
   };
   show(growth.begin(first), "writing");
   for (const [change] of steps) show(growth.follow(change), "writing");
-  const frames = async () => { for (let k = 0; k < 4; k++) await new Promise(requestAnimationFrame); };
+  const frame = () => new Promise(requestAnimationFrame);
+  const frames = async () => { for (let k = 0; k < 4; k++) await frame(); };
   await frames();
   const row = list.querySelector("table").rows[150];
   row.scrollIntoView({ block: "center" });
