@@ -152,6 +152,14 @@ def test_answers_are_read_well_while_they_grow(name: str) -> None:
                 _check_part(_comparable(reader(render(page.text))), final, decoration)
 
 
+@pytest.mark.parametrize("name", sorted(ANSWERS))
+def test_the_page_shows_no_half_written_marks(name: str) -> None:
+    text, growing = ANSWERS[name], GrowingHtml()
+    final = _comparable(on_page(html_of(text)))
+    for length in range(1, len(text) + 1, 3):
+        _check_part(_comparable(on_page(growing.html(text[:length]))), final, "|")
+
+
 def _check_part(shown: str, final: str, decoration: str) -> None:
     rest = iter(final)
     raw = [char for char in shown if char not in decoration and char not in rest]
@@ -175,7 +183,7 @@ def test_the_page_streams_to_the_same_html_as_the_whole_text(document: Part) -> 
     growing = GrowingHtml()
     for length in range(1, len(document[0]), 5):
         growing.html(document[0][:length])
-    assert growing.html(document[0]) == html_of(document[0])
+    assert growing.html(document[0], ended=True) == html_of(document[0])
 
 
 @settings(few_examples, max_examples=25)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from adapters.web.growing_html import GrowingHtml
 from adapters.web.render import html_of, html_of_person
+from tests.support.growing_documents import html_while_growing
 
 ELEMENTS = {
     "p", "h3", "h4", "h5", "h6", "em", "strong", "s", "code", "pre", "span", "div", "table",
@@ -87,7 +88,8 @@ def test_a_growing_text_renders_like_the_whole_text(text: str, steps: list[int])
     while at < len(text):
         at += steps[at % len(steps)]
         growing.html(text[:at])
-    assert growing.html(text) == html_of(text)
+    assert growing.html(text) == html_while_growing(text)
+    assert growing.html(text, ended=True) == html_of(text)
 
 
 @pytest.mark.parametrize("text", ["- item\n*em* ", "- item\n|a|\n|-|x", "> quote\n***bold***"])
@@ -95,7 +97,8 @@ def test_an_incomplete_line_may_still_belong_to_the_block_above(text: str) -> No
     growing = GrowingHtml()
     for length in range(len(text)):
         growing.html(text[:length])
-    assert growing.html(text) == html_of(text)
+    assert growing.html(text) == html_while_growing(text)
+    assert growing.html(text, ended=True) == html_of(text)
 
 
 def test_a_different_text_is_rendered_from_scratch() -> None:
