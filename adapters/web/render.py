@@ -48,6 +48,10 @@ class _Html(RendererHTML):
     def code_block(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         return _code(tokens[idx].content, "", plain)
 
+    def softbreak(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
+        """A line break, as on all other surfaces: models write verses and addresses in lines."""
+        return "<br />\n"
+
     def image(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         """A link in place of the image: loading it would tell another server who reads what, and
         when."""

@@ -207,9 +207,14 @@ def test_a_formula_on_separate_lines_is_marked_once_it_has_ended(text: str, html
     assert html_of(text) == html
 
 
+def test_lines_stay_lines() -> None:
+    """A poem, an address or a list of states has one line feed after each line."""
+    assert html_of("one\n*two*  \nthree") == "<p>one<br />\n<em>two</em><br />\nthree</p>\n"
+    assert html_of("- one\n  two\n> three\nfour").count("<br />") == 2
+
+
 def test_peoples_text_is_not_markdown() -> None:
     """Line breaks and indentation stay, Markdown is literal text, and an address becomes a link."""
     shown = html_of_person("one\n    **two**\n- [x](y) https://e.org.")
     link = '<a href="https://e.org" target="_blank" rel="noopener noreferrer nofollow">https://e.org</a>'
     assert shown == f'<p class="plain">one\n    **two**\n- [x](y) {link}.</p>\n'
-    assert html_of("one\ntwo") == "<p>one\ntwo</p>\n"
