@@ -32,7 +32,7 @@ MAX_UNMATCHED_BRACKETS = 40
 # words, `**` and `~~` need no flanking, `||` hides text. URLs must stay unchanged. A backslash is
 # an escape before everything but ASCII letters, digits and whitespace.
 _DIALECT = re.compile(
-    r"(?P<url>https?://[^\s<>]+)|\\(?=[^0-9A-Za-z\s])|\\$|\*|`|__|_(?![0-9A-Za-z])|(?<=\\)_"
+    r"(?P<url>https?://[^\s<>]+)|\\(?=[^0-9A-Za-z\s])|\\$|\*|`|__+|_(?![0-9A-Za-z])|(?<=\\)_"
     r"|~~|\|\|"
 )
 _TICKS = re.compile("`+")

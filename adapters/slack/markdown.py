@@ -44,7 +44,7 @@ _SIGNS = (
 _TOUCHING = re.compile(r"""[*`~_]["'(\[]?[^\x00-\x7f]|(?<=[^\x00-\x7f])["')\]]?[*`~_]""")
 _PATTERN = re.compile(r"[\d/(]\*|\*[\d/.)\]]|[)\]}]\*[(\[{]")
 _ANGLE = re.compile(r"<(?=[A-Za-z/!?])")
-_MARKS = re.compile(r"\\.|\*+|~+", re.DOTALL)  # an escaped mark does not count
+_MARKS = re.compile(r"\\.|\*+|~+|_{4,}", re.DOTALL)  # an escaped mark does not count
 _PREFIX = re.compile(r"(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*+")
 _LONG_FENCE = re.compile("`{4,}")
 _FENCE_LINE = re.compile(r"(?<!`)`{3,}+(?=[^`\n]*+\n?$)")
@@ -294,6 +294,8 @@ def _stray_marks(
             if strict.closes and opened:
                 found[begin] = (begin, HAIR_SPACE)
             opened = opened or strict.opens
+        elif run[0][0] == "_" and strict.opens and text[end : end + 1] not in ("*", "~"):
+            found[end] = (end, HAIR_SPACE)  # without an opening run, none can close
         elif run[0][0] == "*" and _only_slack_parses(strict, flanks(text, begin, end)):
             found[begin] = (begin, HAIR_SPACE)
             found[end] = (end, HAIR_SPACE)

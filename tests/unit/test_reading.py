@@ -222,6 +222,12 @@ def test_bold_next_to_punctuation_in_every_script(text: str, bold: str) -> None:
 
 
 LITERAL = (
+    *(
+        "____是首都，最长的河是____。",
+        "性______、______，常",
+        "_____is red, the sky is _____.",
+        "____(1)____",
+    ),
     *("字_斜_字", "变量foo_bar_是整数", "a_b_é"),
     *("2**3**4", "x**2 + y**2", "snake_case_word", "a * b * c", "5*3*2", "COUNT(*), SUM(*)"),
     *("*.py and *.txt", "src/**/*.ts, a/**/*.ts", "rm *.o *.a", "dist/*, lib/*", "(*.a|*.b)"),
@@ -249,6 +255,13 @@ LITERAL = (
     ),
     "Open C:\\\nthen",
 )
+
+
+def test_blanks_in_bold_text() -> None:
+    text = "**______为百病之长，其性______、______，常导致**位"
+    assert on_page(html_of(text)) == squeezed(text.replace("**", ""))
+    assert on_discord(DISCORD.render(text)) == squeezed(text.replace("**", ""))
+    assert on_slack(SLACK.render(text)) == squeezed(text.replace("**", ""))
 
 
 @pytest.mark.parametrize("text", LITERAL)

@@ -7,7 +7,8 @@ The rule is CommonMark's with two changes, which every parser of the project sha
   a letter beyond ASCII as an edge, as in https://github.com/tats-u/markdown-cjk-friendly
   (specification.md), extended to Thai, Arabic and all other scripts.
 - Arithmetic and file patterns (`2**3**4`, `src/**/*.ts`) are text, and so are the underscores of a
-  bare web address (`https://example.org/__init__.py`) and of a program's name (`__init__`).
+  bare web address (`https://example.org/__init__.py`), of a program's name (`__init__`) and of a
+  blank to fill in (`____`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from bot.replies.markdown.code_names import is_name_mark
 
 LONGEST_RUN = 64
 """The longest run that may be emphasis; a longer one is a drawn line."""
+
+LONGEST_UNDERSCORES = 3
+"""The same for underscores: more are a blank to fill in (`____是首都，____。`)."""
 
 LONGEST_ADDRESS = 1_000
 """How many characters before an underscore are searched for the start of a web address."""
@@ -41,6 +45,8 @@ class Flanks(NamedTuple):
 
 def flanks(text: str, start: int, end: int, limit: int | None = None) -> Flanks:
     """Whether the run `text[start:end]` may open and close; ignores text from `limit` on."""
+    if text[start] == "_" and end - start > LONGEST_UNDERSCORES:
+        return Flanks(False, False)
     before, after = _neighbors(text, start, end, limit)
     found = _flanks(text[start], _blocks(before), _blocks(after), before, after)
     if found == (False, False) or text[start] == "~":
