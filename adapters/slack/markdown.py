@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from bot.replies.markdown.addresses import whole_addresses
+from bot.replies.markdown.block_rules import may_be_title
 from bot.replies.markdown.code_names import keeps_backslash, names
 from bot.replies.markdown.dialect import ADDRESS, MAIL
 from bot.replies.markdown.flanking import Flanks, commonmark_flanks, flanks, is_punctuation, is_wide
@@ -38,7 +39,7 @@ CACHED_PIECES = 512  # only the last piece of a growing reply changes
 
 # Text without any of these needs no change, so most English answers cost only this search.
 _SIGNS = (
-    *("$", "|", "<", "~", "\\", "__"),
+    *("$", "|", "<", "~", "\\", "__", "\n---", "> ---"),
     *("```m", "```M", "```gfm", "```rmd", "```Rmd", "```qmd"),
 )
 _TOUCHING = re.compile(r"""[*`~_]["'(\[]?[^\x00-\x7f]|(?<=[^\x00-\x7f])["')\]]?[*`~_]""")
@@ -46,6 +47,7 @@ _PATTERN = re.compile(r"[\d/(]\*|\*[\d/.)\]]|[)\]}]\*[(\[{]")
 _ANGLE = re.compile(r"<(?=[A-Za-z/!?])")
 _MARKS = re.compile(r"\\.|\*+|~+|_{4,}", re.DOTALL)  # an escaped mark does not count
 _PREFIX = re.compile(r"(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*+")
+_RULE = re.compile(r"(?:>[ ]?)*[ ]{0,3}-{3,}[ \t]*\n?")
 _LONG_FENCE = re.compile("`{4,}")
 _FENCE_LINE = re.compile(r"(?<!`)`{3,}+(?=[^`\n]*+\n?$)")
 
@@ -99,6 +101,8 @@ def _rewrite(text: str) -> str:
 def _table(lines: list[str]) -> list[str] | None:
     """A table's lines for a parser that splits rows at every pipe; None if there is no table."""
     for number in range(1, len(lines)):
+        if "|" not in lines[number - 1]:
+            continue
         prefix = _prefix(lines[number - 1])
         columns = alignments(lines[number][_prefix(lines[number], "> \t") :])
         if columns and count_header_cells(lines[number - 1][prefix:].strip(), len(columns)) == len(
@@ -130,6 +134,7 @@ def _row(line: str, columns: int) -> str:
 def _paragraph(lines: list[str]) -> list[str]:
     """Text with each multi-line formula as a code block."""
     shown: list[str] = []
+    lines = list(_apart_from_rules(lines))
     begin = at = 0
 
     def line(number: int) -> str | None:
@@ -144,6 +149,19 @@ def _paragraph(lines: list[str]) -> list[str]:
             begin = at + length
         at += max(length, 1)
     return [*shown, _inline("".join(lines[begin:]))]
+
+
+def _apart_from_rules(lines: list[str]) -> Iterator[str]:
+    """The lines with an empty one above each rule that would make a heading of a sentence."""
+    for number, line in enumerate(lines):
+        above = lines[max(0, number - 2) : number]
+        if above and _RULE.fullmatch(line) and not may_be_title(_without_quotes(above)):
+            yield line[: len(line) - len(line.lstrip("> "))].rstrip() + "\n"
+        yield line
+
+
+def _without_quotes(lines: list[str]) -> str:
+    return "\n".join(line.strip().lstrip("> ") for line in lines)
 
 
 def _code_block(lines: list[str], prefix: str) -> list[str]:

@@ -27,7 +27,7 @@ from tests.support.visible_text import Reader, missing, on_discord, on_page, on_
 
 DISCORD, SLACK, TERMINAL = DiscordRenderer(), SlackRenderer(), ConsoleRenderer()
 SURFACES: dict[str, tuple[Render, Reader, str]] = {
-    "discord": (DISCORD.render, on_discord, "|-+~`"),
+    "discord": (DISCORD.render, on_discord, "|-+~`─"),
     "slack": (SLACK.render, on_slack, "|~`"),
     "page": (html_of, on_page, "|"),
 }
@@ -110,6 +110,7 @@ _BLOCKS = st.one_of(
     st.just((f"```markdown\n{_README}```", _README)),
     st.just(("$$\na_1 &= \\{b\\}\n- c_2\n$$", "$$\na_1 &= \\{b\\}\n- c_2\n$$")),
     st.just(("```py\nx = a**b  # 注**意**\n```", "x = a**b  # 注**意**")),
+    st.just(("第一段。\n---\n后面", "第一段。后面")),
 )
 _DOCUMENTS = st.lists(_BLOCKS, min_size=1, max_size=5).map(
     lambda blocks: ("\n\n".join(b[0] for b in blocks), "\n\n".join(b[1] for b in blocks))
@@ -347,6 +348,27 @@ def test_a_language_may_have_attributes(info: str, language: str) -> None:
     code = f"```{info}\nx = 1\n```"
     assert f'data-language="{language}"' in html_of(code)
     assert DISCORD.render(code).startswith(f"```{language}\n")
+
+
+@pytest.mark.parametrize(
+    ("above", "is_title"),
+    [
+        ("第一段到这里结束。", False),
+        ("One line\nand another", False),
+        ("**A sentence.**", False),
+        ("> A quote ends.\n> and goes on", False),
+        ("A title", True),
+        ("**标题**", True),
+    ],
+)
+def test_dashes_below_a_sentence_are_a_rule(above: str, is_title: bool) -> None:
+    text = f"{above}\n{'> ' * above.startswith('>')}---\n\nThe next *section*"
+    assert ("<hr" in html_of(text)) is not is_title
+    assert ("<h4>" in html_of(text)) is is_title
+    assert ("─" in DISCORD.render(text)) is not is_title
+    strict = [token.type for token in MarkdownIt().parse(SLACK.render(text))]
+    assert ("hr" in strict) is not is_title
+    assert ("heading_open" in strict) is is_title
 
 
 def test_a_readme_in_a_fence_is_one_block() -> None:

@@ -29,6 +29,7 @@ from bot.replies.markdown.block_rules import (
     formula_block,
     nested_fence,
     pipe_table,
+    underlined_title,
 )
 from bot.replies.markdown.code_names import keeps_backslash
 from bot.replies.markdown.code_spans import BacktickRuns
@@ -72,6 +73,7 @@ def make_parser(
     block.before("fence", "nested_fence", nested_fence, INTERRUPTS)
     block.before("fence", "formula_block", formula_block, INTERRUPTS)
     block.at("reference", definition)
+    block.at("lheading", underlined_title)
     if spoilers:
         inline.before("emphasis", "spoiler", _spoiler)
         parser.inline.add_terminator_char("|")
