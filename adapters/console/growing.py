@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Literal
 
 from adapters.console.styles import style_emphasis
+from bot.replies.markdown.block_rules import TIGHT_HEADING
 from bot.replies.markdown.fences import language_of
 from bot.replies.markdown.segments import Segment, split_segments
 from bot.replies.markdown.table_rows import alignments, replace_breaks, split_cells
@@ -22,7 +23,7 @@ from bot.replies.markdown.table_rows import alignments, replace_breaks, split_ce
 _HEADING = ("\x1b[1;36m", "\x1b[22;39m")
 _FENCE = ("\x1b[2m", "\x1b[22m")
 
-_TITLE = re.compile(r" {0,3}#{1,6}[ \t]")
+_TITLE = re.compile(rf" {{0,3}}(?:#{{1,6}}[ \t]|{TIGHT_HEADING.pattern})")
 _INFO = re.compile(r"[\s>]*(?:`{3,}+|~{3,}+)([^\n]*)")
 
 CONTEXT_LINES = 100

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from bot.replies.markdown.addresses import whole_addresses
-from bot.replies.markdown.block_rules import may_be_title
+from bot.replies.markdown.block_rules import TIGHT_HEADING, may_be_title
 from bot.replies.markdown.code_names import keeps_backslash, names
 from bot.replies.markdown.dialect import ADDRESS, MAIL
 from bot.replies.markdown.flanking import Flanks, commonmark_flanks, flanks, is_punctuation, is_wide
@@ -62,6 +62,8 @@ def for_slack(markdown: str) -> str:
 def _may_change(text: str) -> bool:
     """Whether `text` has anything that may need a change."""
     if any(sign in text for sign in _SIGNS) or _PATTERN.search(text) is not None:
+        return True
+    if "##" in text and TIGHT_HEADING.search(text) is not None:
         return True
     return not text.isascii() and ("://" in text or _TOUCHING.search(text) is not None)
 
@@ -134,7 +136,7 @@ def _row(line: str, columns: int) -> str:
 def _paragraph(lines: list[str]) -> list[str]:
     """Text with each multi-line formula as a code block."""
     shown: list[str] = []
-    lines = list(_apart_from_rules(lines))
+    lines = [_spaced_heading(line) for line in _apart_from_rules(lines)]
     begin = at = 0
 
     def line(number: int) -> str | None:
@@ -149,6 +151,13 @@ def _paragraph(lines: list[str]) -> list[str]:
             begin = at + length
         at += max(length, 1)
     return [*shown, _inline("".join(lines[begin:]))]
+
+
+def _spaced_heading(line: str) -> str:
+    """A line with a blank behind the marks of a heading, without which Slack sees text."""
+    at = _prefix(line)
+    marks = TIGHT_HEADING.match(line, at)
+    return f"{line[: marks.end()]} {line[marks.end() :]}" if marks else line
 
 
 def _apart_from_rules(lines: list[str]) -> Iterator[str]:

@@ -154,6 +154,13 @@ def test_tables_become_aligned_code_blocks() -> None:
     ]
 
 
+def test_emoji_of_several_characters_keep_the_columns_aligned() -> None:
+    emoji = ("✅", "⚠️", "1️⃣", "👍🏽", "🏳️\u200d🌈", "👩\u200d👩\u200d👧", "🇯🇵")
+    table = "| a | b |\n|---|---|\n" + "".join(f"| {each} | x |\n" for each in emoji)
+    rows = render(table).splitlines()[3:-1]
+    assert rows == [f"{each} | x" for each in emoji]
+
+
 # ── mentions ──────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     "markdown",

@@ -111,6 +111,7 @@ _BLOCKS = st.one_of(
     st.just(("$$\na_1 &= \\{b\\}\n- c_2\n$$", "$$\na_1 &= \\{b\\}\n- c_2\n$$")),
     st.just(("```py\nx = a**b  # 注**意**\n```", "x = a**b  # 注**意**")),
     st.just(("第一段。\n---\n后面", "第一段。后面")),
+    _LINE.map(lambda part: (f"前\n##后 {part[0]}", f"前后 {part[1]}")),
 )
 _DOCUMENTS = st.lists(_BLOCKS, min_size=1, max_size=5).map(
     lambda blocks: ("\n\n".join(b[0] for b in blocks), "\n\n".join(b[1] for b in blocks))
@@ -348,6 +349,26 @@ def test_a_language_may_have_attributes(info: str, language: str) -> None:
     code = f"```{info}\nx = 1\n```"
     assert f'data-language="{language}"' in html_of(code)
     assert DISCORD.render(code).startswith(f"```{language}\n")
+
+
+@pytest.mark.parametrize("title", ["标题", "1. 标题", "**标题：**后", "Another `x`"])
+def test_a_heading_needs_no_blank_behind_its_marks(title: str) -> None:
+    text = f"以上。\n###{title} ##\n- 一"
+    bare = re.sub("[*`]", "", title)
+    heading = re.search("<h5>(.*)</h5>", html_of(text))
+    assert heading is not None
+    assert on_page(heading[1]) == squeezed(bare)
+    assert f"### {title}" in DISCORD.render(text)
+    tokens = MarkdownIt().parse(SLACK.render(text))
+    assert [token.tag for token in tokens if token.type == "heading_open"] == ["h3"]
+    assert "\x1b[1;36m###" in GrowingReply().whole(text)
+
+
+@pytest.mark.parametrize("text", ["#话题", "#hashtag", "##", "####### x", "a ##b", "#!/bin/sh"])
+def test_other_number_signs_are_text(text: str) -> None:
+    assert on_page(html_of(text)) in (squeezed(text), "")
+    assert "<h" not in html_of(f"a {text}").replace("<hr", "")
+    assert SLACK.render(text) == text
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ MOST_CELLS = 20_000
 LONGEST_TITLE = 100
 """The most characters of a title above a line of dashes."""
 
+TIGHT_HEADING = re.compile(r"#{2,6}(?=[^\W_]|\*)")
+_CLOSING_MARKS = re.compile(r"[ \t]#+[ \t]*$")
 _SENTENCE_ENDS = frozenset(".!?:;,…。！？：；，、؟।۔)）」』】”\"'")
 
 INTERRUPTS: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
@@ -56,6 +58,25 @@ def underlined_title(state: StateBlock, start: int, end: int, silent: bool) -> b
     del state.tokens[begun:]
     state.line, state.parentType = start, kind
     return False
+
+
+def tight_heading(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A heading without a blank behind its marks (`##标题`); one mark alone begins a hashtag."""
+    if _first(state, start) != "#" or state.is_code_block(start):
+        return False
+    line = _line(state, start)
+    marks = TIGHT_HEADING.match(line)
+    if marks is None or silent:
+        return marks is not None
+    level, place = len(marks[0]), [start, start + 1]
+    opening = state.push("heading_open", f"h{level}", 1)
+    opening.markup, opening.map = marks[0], place
+    inline = state.push("inline", "", 0)
+    inline.content = _CLOSING_MARKS.sub("", line[level:]).strip()
+    inline.map, inline.children = place, []
+    state.push("heading_close", f"h{level}", -1).markup = marks[0]
+    state.line = start + 1
+    return True
 
 
 def may_be_title(text: str) -> bool:

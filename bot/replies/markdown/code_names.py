@@ -31,7 +31,9 @@ _ROOT = r"(?:[A-Za-z]:|%\w{1,40}%|\$env:\w{1,40}|~|\.{1,2}|\\\\[\w.$-]{1,80}|HK[
 _PATH = re.compile(rf"{_ROOT}(?:\\[^\\\s]{{0,80}})*+")
 _SHARE = re.compile(r"\\\\[A-Za-z0-9][\w.$-]{0,80}\\(?!\\)")
 _UNFINISHED_SHARE = re.compile(r"\\\\(?:[A-Za-z0-9][\w.$-]{0,80}\\?)?")
-_ESCAPED = frozenset("!\"#$%&'()*+,-./:;<=>?@[]^_{}~\n")  # not `|` and `` ` ``: for tables and code
+_ESCAPED = frozenset(
+    "!\"#$%&'()*+,-./:;<=>?@[]^_{}~\n\r"
+)  # not `|` and `` ` ``: for tables and code
 _BEFORE_PATH = re.compile(r"[\s\"'`(<\[|=，。：（「]")
 
 

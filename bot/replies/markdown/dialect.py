@@ -29,6 +29,7 @@ from bot.replies.markdown.block_rules import (
     formula_block,
     nested_fence,
     pipe_table,
+    tight_heading,
     underlined_title,
 )
 from bot.replies.markdown.code_names import keeps_backslash
@@ -74,6 +75,7 @@ def make_parser(
     block.before("fence", "formula_block", formula_block, INTERRUPTS)
     block.at("reference", definition)
     block.at("lheading", underlined_title)
+    block.before("heading", "tight_heading", tight_heading, INTERRUPTS)
     if spoilers:
         inline.before("emphasis", "spoiler", _spoiler)
         parser.inline.add_terminator_char("|")
