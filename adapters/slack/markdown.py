@@ -18,11 +18,16 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from bot.replies.markdown.addresses import whole_addresses
+from adapters.slack.literal_text import (
+    Edits,
+    break_angles,
+    end_addresses,
+    keep_stray_marks,
+    show_names,
+    space,
+)
 from bot.replies.markdown.block_rules import TIGHT_HEADING, may_be_title
-from bot.replies.markdown.code_names import keeps_backslash, names
-from bot.replies.markdown.dialect import ADDRESS, MAIL
-from bot.replies.markdown.flanking import Flanks, commonmark_flanks, flanks, is_punctuation, is_wide
+from bot.replies.markdown.flanking import is_punctuation
 from bot.replies.markdown.inline import Span, parse_inline
 from bot.replies.markdown.math import formula_block_length
 from bot.replies.markdown.segments import Segment, split_segments
@@ -33,8 +38,6 @@ from bot.replies.markdown.table_rows import (
     replace_breaks,
 )
 
-BREAK = "\u200b"
-HAIR_SPACE = "\u200a"
 CACHED_PIECES = 512  # only the last piece of a growing reply changes
 
 # Text without any of these needs no change, so most English answers cost only this search.
@@ -44,8 +47,6 @@ _SIGNS = (
 )
 _TOUCHING = re.compile(r"""[*`~_]["'(\[]?[^\x00-\x7f]|(?<=[^\x00-\x7f])["')\]]?[*`~_]""")
 _PATTERN = re.compile(r"[\d/(]\*|\*[\d/.)\]]|[)\]}]\*[(\[{]")
-_ANGLE = re.compile(r"<(?=[A-Za-z/!?])")
-_MARKS = re.compile(r"\\.|\*+|~+|_{4,}", re.DOTALL)  # an escaped mark does not count
 _PREFIX = re.compile(r"(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*+")
 _RULE = re.compile(r"(?:>[ ]?)*[ ]{0,3}-{3,}[ \t]*\n?")
 _LONG_FENCE = re.compile("`{4,}")
@@ -187,22 +188,22 @@ def _inline(text: str) -> str:
         (span for span in spans if span.formula or span.delimiter.startswith("`")),
         key=lambda span: span.start,
     )
-    edits: dict[int, tuple[int, str]] = {}  # start offset → (end offset, replacement)
+    edits: Edits = {}  # start offset → (end offset, replacement)
     for span in spans:
         edits.update(_boundaries(text, span))
     gaps = list(_gaps(opaque, len(text)))
     for start, end in gaps:
-        edits.update(_angles(text, start, end))
-    edits.update(_stray_marks(text, gaps, spans))
-    edits.update(_names(text, gaps, spans))
-    edits.update(_addresses(text, gaps, spans))
+        edits.update(break_angles(text, start, end))
+    edits.update(keep_stray_marks(text, gaps, spans))
+    edits.update(show_names(text, gaps, spans))
+    edits.update(end_addresses(text, gaps, spans))
     for span in opaque:
         if span.formula:
             edits.update(_formula(text, span))
     return _apply_edits(text, edits)
 
 
-def _apply_edits(text: str, edits: dict[int, tuple[int, str]]) -> str:
+def _apply_edits(text: str, edits: Edits) -> str:
     parts, at = [], 0
     for start in sorted(edits):
         end, replacement = edits[start]
@@ -221,17 +222,17 @@ def _gaps(opaque: list[Span], end: int) -> Iterator[tuple[int, int]]:
     yield at, end
 
 
-def _formula(text: str, span: Span) -> dict[int, tuple[int, str]]:
+def _formula(text: str, span: Span) -> Edits:
     """A formula's source as code, unchanged."""
     content = text[span.start : span.end].replace("\n", " ")
     if "`" in content:
         return {}
-    before = _space(text[span.start - 1 : span.start], False)
-    after = _space(text[span.end : span.end + 1], False)
+    before = space(text[span.start - 1 : span.start], False)
+    after = space(text[span.end : span.end + 1], False)
     return {span.start: (span.end, f"{before}`{content}`{after}")}
 
 
-def _boundaries(text: str, span: Span) -> dict[int, tuple[int, str]]:
+def _boundaries(text: str, span: Span) -> Edits:
     """Add spaces around emphasis and code that touch a script written without spaces."""
     if not span.delimiter or span.delimiter[0] == "|":
         return {}
@@ -244,90 +245,11 @@ def _boundaries(text: str, span: Span) -> dict[int, tuple[int, str]]:
     code = mark == "`"
     visible = not code and "`" in inside
     first, last = inside[:1], inside[-1:]
-    before = _space(
-        text[start - 1 : start] if start else "", visible or (not code and _mark(first))
-    )
-    after = _space(text[end : end + 1], visible or (not code and _mark(last)))
+    before = space(text[start - 1 : start] if start else "", visible or (not code and _mark(first)))
+    after = space(text[end : end + 1], visible or (not code and _mark(last)))
     found = {start: (start, before)} if before else {}
     return found | ({end: (end, after)} if after else {})
 
 
 def _mark(char: str) -> bool:
     return bool(char) and is_punctuation(char)
-
-
-def _space(neighbor: str, visible: bool) -> str:
-    if not neighbor or not is_wide(neighbor) or neighbor in (BREAK, HAIR_SPACE):
-        return ""
-    return HAIR_SPACE if visible else BREAK
-
-
-def _angles(text: str, start: int, end: int) -> dict[int, tuple[int, str]]:
-    """Break every `<…>` except addresses, so that Slack sees no tag or control sequence."""
-    found = {}
-    for angle in _ANGLE.finditer(text, start, end):
-        at = angle.start()
-        target = text.startswith(("](", "]: "), at - 2) or text.startswith("]: ", at - 3)
-        if not (target or ADDRESS.match(text, at) or MAIL.match(text, at)):
-            found[at + 1] = (at + 1, BREAK)
-    return found
-
-
-def _names(text: str, gaps: list[tuple[int, int]], spans: list[Span]) -> dict[int, tuple[int, str]]:
-    """Names such as `__init__` as code, and a second backslash for each one in a Windows path."""
-    links = [address for gap in gaps for address in whole_addresses(text, *gap)]
-    links += [(span.start, span.end) for span in spans if span.atomic]
-    found: dict[int, tuple[int, str]] = {}
-    for begin, end in (name for gap in gaps for name in names(text, *gap)):
-        if not any(start <= begin < stop for start, stop in links):
-            found |= {begin: (begin, "`"), end: (end, "`")}
-    for mark in (mark for start, end in gaps for mark in _MARKS.finditer(text, start, end)):
-        if mark[0][0] == "\\" and keeps_backslash(text, mark.start()):
-            found[mark.start()] = (mark.start(), "\\" * (1 + mark[0].count("\\", 1)))
-    return found
-
-
-def _addresses(
-    text: str, gaps: list[tuple[int, int]], spans: list[Span]
-) -> dict[int, tuple[int, str]]:
-    """A hair space after an address that touches another script, which Slack would add to it."""
-    links = [span for span in spans if span.atomic]
-    found = {}
-    for start, end in (address for gap in gaps for address in whole_addresses(text, *gap)):
-        is_target = any(link.start <= start < link.end for link in links)
-        if not is_target and _space(text[end : end + 1], True):
-            found[end] = (end, HAIR_SPACE)
-    return found
-
-
-def _stray_marks(
-    text: str, gaps: list[tuple[int, int]], spans: list[Span]
-) -> dict[int, tuple[int, str]]:
-    """Add hair spaces around literal marks that Slack would read as emphasis (`2**3**4`, `~a and
-    b~`).
-
-    Every parser then reads them as text; Slack does not document whether it supports backslashes.
-    """
-    used = {span.start for span in spans if span.delimiter}
-    used |= {span.end - 1 for span in spans if span.delimiter}
-    found: dict[int, tuple[int, str]] = {}
-    opened = False
-    for run in (run for start, end in gaps for run in _MARKS.finditer(text, start, end)):
-        begin, end = run.span()
-        strict = commonmark_flanks(text, begin, end)
-        if not used.isdisjoint(range(begin, end)):
-            continue
-        if run[0] == "~":
-            if strict.closes and opened:
-                found[begin] = (begin, HAIR_SPACE)
-            opened = opened or strict.opens
-        elif run[0][0] == "_" and strict.opens and text[end : end + 1] not in ("*", "~"):
-            found[end] = (end, HAIR_SPACE)  # without an opening run, none can close
-        elif run[0][0] == "*" and _only_slack_parses(strict, flanks(text, begin, end)):
-            found[begin] = (begin, HAIR_SPACE)
-            found[end] = (end, HAIR_SPACE)
-    return found
-
-
-def _only_slack_parses(slack: Flanks, dialect: Flanks) -> bool:
-    return (slack.opens and not dialect.opens) or (slack.closes and not dialect.closes)

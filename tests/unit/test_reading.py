@@ -377,7 +377,7 @@ def test_other_number_signs_are_text(text: str) -> None:
         ("第一段到这里结束。", False),
         ("One line\nand another", False),
         ("**A sentence.**", False),
-        ("> A quote ends.\n> and goes on", False),
+        ("> A quote ends.\n> and has more", False),
         ("A title", True),
         ("**标题**", True),
     ],
