@@ -52,7 +52,8 @@ def show_names(text: str, gaps: list[tuple[int, int]], spans: list[Span]) -> Edi
             found |= {begin: (begin, f"{before}`"), end: (end, f"`{after}")}
     for mark in (mark for start, end in gaps for mark in _MARKS.finditer(text, start, end)):
         if mark[0][0] == "\\" and keeps_backslash(text, mark.start()):
-            found[mark.start()] = (mark.start(), "\\" * (1 + mark[0].count("\\", 1)))
+            more = 2 if mark[0][1] in "\\*_~" else 1  # a mark behind it stays escaped
+            found[mark.start()] = (mark.start(), "\\" * more)
     return found
 
 

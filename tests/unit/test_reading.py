@@ -255,7 +255,7 @@ LITERAL = (
         "HKLM\\SOFTWARE\\*",
         "路径：C:\\用户\\_x",
     ),
-    "Open C:\\\nthen",
+    *("Open C:\\\nthen", "D:\\_old_ and _x_y", "¯\\_(ツ)_/¯"),
 )
 
 

@@ -66,6 +66,8 @@ def keeps_backslash(text: str, at: int) -> bool:
         return _SHARE.match(text, at) is not None and _begins_word(text, at)
     if text[at + 1 : at + 2] not in _ESCAPED:
         return False
+    if text[at - 1 : at] == "¯":  # an arm: ¯\_(ツ)_/¯
+        return True
     since = max(0, at - LONGEST_PATH)
     begin = max((found.end() for found in _BEFORE_PATH.finditer(text, since, at)), default=since)
     if not text[begin:at].strip(".~"):  # `.\*` is rather a pattern
