@@ -14,15 +14,17 @@ from functools import lru_cache
 from typing import Literal
 
 from adapters.console.styles import style_emphasis
+from bot.replies.markdown.block_rules import TIGHT_HEADING
+from bot.replies.markdown.fences import language_of
 from bot.replies.markdown.segments import Segment, split_segments
-from bot.replies.markdown.table_rows import alignments, split_cells
+from bot.replies.markdown.table_rows import alignments, replace_breaks, split_cells
 
 # Select Graphic Rendition (ECMA-48); the terminal's own colors suit its background.
 _HEADING = ("\x1b[1;36m", "\x1b[22;39m")
 _FENCE = ("\x1b[2m", "\x1b[22m")
 
-_TITLE = re.compile(r" {0,3}#{1,6}[ \t]")
-_INFO = re.compile(r"[\s>]*(?:`{3,}+|~{3,}+)[ \t]*([\w+#.-]{1,30})")
+_TITLE = re.compile(rf" {{0,3}}(?:#{{1,6}}[ \t]|{TIGHT_HEADING.pattern})")
+_INFO = re.compile(r"[\s>]*(?:`{3,}+|~{3,}+)([^\n]*)")
 
 CONTEXT_LINES = 100
 """Lines of code above a new line that may affect its colors, for example by opening a string."""
@@ -118,12 +120,13 @@ def _wrap(line: str, style: tuple[str, str]) -> str:
 def _code(segment: Segment, lines: list[str]) -> list[str]:
     """Color the lines of a code block, including its fences, without changing their number."""
     info = _INFO.match(lines[0])
-    if info is None or segment.nested:
+    language = language_of(info[1]) if info else ""
+    if not language or segment.nested:
         return lines
     is_closed = segment.ended and sum(map(len, lines)) == len(segment.text)
     closing = [_wrap(lines[-1], _FENCE)] if is_closed else []
     body = lines[1 : len(lines) - len(closing)]
-    return [_wrap(lines[0], _FENCE), *_highlight(body, info[1].lower()), *closing]
+    return [_wrap(lines[0], _FENCE), *_highlight(body, language.lower()), *closing]
 
 
 def _highlight(lines: list[str], language: str) -> list[str]:
@@ -191,5 +194,5 @@ _JUSTIFY: Mapping[str, Literal["left", "center", "right"]] = {
 
 def _cells(row: str, columns: int) -> list[str]:
     """The styled cells of a row, padded to the number of columns."""
-    cells = [style_emphasis(cell) for cell in split_cells(row, columns)]
+    cells = [replace_breaks(style_emphasis(cell), "\n") for cell in split_cells(row, columns)]
     return [*cells, *[""] * (columns - len(cells))]

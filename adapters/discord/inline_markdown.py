@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from bot.replies.markdown.addresses import addresses
 from bot.replies.markdown.dialect import make_parser
+from bot.replies.markdown.table_rows import BREAK
 
 ZERO_WIDTH = "\u200b"
 # How many rendered blocks are cached: a streamed page is rendered for every edit, and only its last
@@ -30,11 +32,11 @@ MAX_UNMATCHED_BRACKETS = 40
 # words, `**` and `~~` need no flanking, `||` hides text. URLs must stay unchanged. A backslash is
 # an escape before everything but ASCII letters, digits and whitespace.
 _DIALECT = re.compile(
-    r"(?P<url>https?://[^\s<>]+)|\\(?=[^0-9A-Za-z\s])|\\$|\*|`|__|_(?![0-9A-Za-z])|~~|\|\|"
+    r"(?P<url>https?://[^\s<>]+)|\\(?=[^0-9A-Za-z\s])|\\$|\*|`|__+|_(?![0-9A-Za-z])|(?<=\\)_"
+    r"|~~|\|\|"
 )
 _TICKS = re.compile("`+")
 _SUBTEXT = re.compile(r"^-(?=# )", re.MULTILINE)
-_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 # Mentions of a user, a role or a channel; @everyone and @here.
 _MENTION = re.compile(r"(?P<url>https?://[^\s<>]+)|<(?=@[!&]?\d|#\d)|@(?=everyone|here)")
 _TASK = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
@@ -95,10 +97,24 @@ def defuse_mentions(text: str) -> str:
 
 def escape(text: str) -> str:
     """Escapes `text` so that Discord shows it verbatim."""
-    escaped = _DIALECT.sub(
+    parts, at = [], 0
+    for start, end in addresses(text) if "://" in text and not text.isascii() else ():
+        if _touches(text, end):
+            parts += [_escape(text[at:start]), f"<{text[start:end]}>"]
+            at = end
+    return _SUBTEXT.sub(r"\\-", "".join([*parts, _escape(text[at:])]))
+
+
+def _escape(text: str) -> str:
+    return _DIALECT.sub(
         lambda found: found["url"] or "".join(f"\\{mark}" for mark in found[0]), text
     )
-    return _SUBTEXT.sub(r"\\-", escaped)
+
+
+def _touches(text: str, end: int) -> bool:
+    """Whether another script follows the address that ends at `end`: Discord would add it."""
+    following = text[end:].lstrip(".,:;!?')]}")[:1]
+    return following > "\x7f" and not following.isspace()
 
 
 def code_span(content: str) -> str:
@@ -234,7 +250,9 @@ def _plain_text(tokens: Sequence[Token]) -> str:
     out: list[str] = []
     hrefs: list[str] = []
     for token in tokens:
-        if token.type in ("text", "text_special", "code_inline", "math_inline", "image"):
+        if token.type == "text":
+            out.append(BREAK.sub(" ", token.content))
+        elif token.type in ("text_special", "code_inline", "math_inline", "image"):
             out.append(token.content)
         elif token.type in ("softbreak", "hardbreak"):
             out.append(" ")
@@ -243,7 +261,7 @@ def _plain_text(tokens: Sequence[Token]) -> str:
             out.append("\0")
         elif token.type == "link_close":
             _close_plain_link(out, hrefs.pop())
-    return _BREAK.sub(" ", "".join(out)).replace("\n", " ").strip()
+    return "".join(out).replace("\n", " ").strip()
 
 
 def _close_plain_link(out: list[str], href: str) -> None:

@@ -10,16 +10,16 @@ never has fewer.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from markdown_it.tree import SyntaxTreeNode
+from rich.cells import cell_len
 
 from adapters.discord.inline_markdown import InlineRenderer, Style, add_checkbox, code_span
 from bot.ports.platform import Renderer
 from bot.replies.markdown.dialect import make_parser
-from bot.replies.markdown.fences import contains_markdown
+from bot.replies.markdown.fences import contains_markdown, language_of
 
 LIMIT = 2_000  # documented: the most characters of a message's content
 DEEPEST_HEADING = 3  # Discord supports #, ## and ###
@@ -177,7 +177,7 @@ def _code_block(content: str, info: str = "") -> str:
     therefore become tildes, and any other line with three backticks is shown between two blocks.
     Invisible characters would break code that people copy.
     """
-    language = info.split(maxsplit=1)[0] if info.strip() else ""
+    language = language_of(info)
     if not _LANGUAGE.fullmatch(language):
         language = ""
     if contains_markdown(info):
@@ -219,15 +219,6 @@ def _pad(cell: str, width: int, alignment: str) -> str:
 
 
 def _columns(text: str) -> int:
-    """The width of a text in columns of a fixed-width font."""
-    return sum(map(_column, text))
-
-
-def _column(character: str) -> int:
-    if unicodedata.combining(character) or unicodedata.category(character) in (
-        "Cf",
-        "Mn",
-        "Me",
-    ):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    """The width of a text in columns of a fixed-width font: an emoji of several characters has
+    two."""
+    return len(text) if text.isascii() else cell_len(text)

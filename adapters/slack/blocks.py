@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.slack.feedback import FeedbackButtons
-from adapters.slack.markdown import BREAK
+from adapters.slack.literal_text import BREAK
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.payloads import mapping
 from adapters.slack.render import defuse_mentions

@@ -18,24 +18,38 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from bot.replies.markdown.dialect import ADDRESS, MAIL
-from bot.replies.markdown.flanking import Flanks, commonmark_flanks, flanks, is_punctuation, is_wide
+from adapters.slack.literal_text import (
+    Edits,
+    break_angles,
+    end_addresses,
+    keep_stray_marks,
+    show_names,
+    space,
+)
+from bot.replies.markdown.block_rules import TIGHT_HEADING, may_be_title
+from bot.replies.markdown.flanking import is_punctuation
 from bot.replies.markdown.inline import Span, parse_inline
 from bot.replies.markdown.math import formula_block_length
 from bot.replies.markdown.segments import Segment, split_segments
-from bot.replies.markdown.table_rows import alignments, count_header_cells, escape_for_gfm
+from bot.replies.markdown.table_rows import (
+    alignments,
+    count_header_cells,
+    escape_for_gfm,
+    replace_breaks,
+)
 
-BREAK = "\u200b"
-HAIR_SPACE = "\u200a"
 CACHED_PIECES = 512  # only the last piece of a growing reply changes
 
 # Text without any of these needs no change, so most English answers cost only this search.
-_SIGNS = ("$", "|", "<", "~", "\\", "```m", "```M", "```gfm", "```rmd", "```Rmd", "```qmd")
+_SIGNS = (
+    *("$", "|", "<", "~", "\\", "__", "\n---", "> ---"),
+    *("```m", "```M", "```gfm", "```rmd", "```Rmd", "```qmd"),
+)
 _TOUCHING = re.compile(r"""[*`~_]["'(\[]?[^\x00-\x7f]|(?<=[^\x00-\x7f])["')\]]?[*`~_]""")
 _PATTERN = re.compile(r"[\d/(]\*|\*[\d/.)\]]|[)\]}]\*[(\[{]")
-_ANGLE = re.compile(r"<(?=[A-Za-z/!?])")
-_MARKS = re.compile(r"\\.|\*+|~+", re.DOTALL)  # an escaped mark does not count
 _PREFIX = re.compile(r"(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*+")
+_RULE = re.compile(r"(?:>[ ]?)*[ ]{0,3}-{3,}[ \t]*\n?")
+_LONG_FENCE = re.compile("`{4,}")
 _FENCE_LINE = re.compile(r"(?<!`)`{3,}+(?=[^`\n]*+\n?$)")
 
 
@@ -50,7 +64,9 @@ def _may_change(text: str) -> bool:
     """Whether `text` has anything that may need a change."""
     if any(sign in text for sign in _SIGNS) or _PATTERN.search(text) is not None:
         return True
-    return not text.isascii() and _TOUCHING.search(text) is not None
+    if "##" in text and TIGHT_HEADING.search(text) is not None:
+        return True
+    return not text.isascii() and ("://" in text or _TOUCHING.search(text) is not None)
 
 
 def _rewrite_piece(piece: Segment) -> str:
@@ -64,9 +80,10 @@ def _flatten_fence(piece: Segment) -> str:
     block."""
     first, *lines = piece.text.splitlines(keepends=True)
     opening = re.sub(r"(\w) [+~_\d]+$", r"\1", first.rstrip("\n")) + "\n" * first.endswith("\n")
+    opening = _LONG_FENCE.sub("```", opening)
     if "```" not in first:
         return "".join([opening, *lines])  # the fence has tildes, so no backtick ends the block
-    closing = [re.sub(r"`{4,}", "```", line) for line in lines[-1:] if piece.ended]
+    closing = [_LONG_FENCE.sub("```", line) for line in lines[-1:] if piece.ended]
     inner = lines[: len(lines) - len(closing)]
     return "".join([opening, *(_FENCE_LINE.sub(_tildes, line) for line in inner), *closing])
 
@@ -87,6 +104,8 @@ def _rewrite(text: str) -> str:
 def _table(lines: list[str]) -> list[str] | None:
     """A table's lines for a parser that splits rows at every pipe; None if there is no table."""
     for number in range(1, len(lines)):
+        if "|" not in lines[number - 1]:
+            continue
         prefix = _prefix(lines[number - 1])
         columns = alignments(lines[number][_prefix(lines[number], "> \t") :])
         if columns and count_header_cells(lines[number - 1][prefix:].strip(), len(columns)) == len(
@@ -109,7 +128,7 @@ def _prefix(line: str, marks: str = "") -> int:
 def _row(line: str, columns: int) -> str:
     at = _prefix(line)
     end = len(line.rstrip("\n"))
-    row = escape_for_gfm(line[at:end], columns)
+    row = replace_breaks(escape_for_gfm(line[at:end], columns), " ")
     if _may_change(row.replace("|", " ")):
         row = _inline(row)
     return line[:at] + row + line[end:]
@@ -118,6 +137,7 @@ def _row(line: str, columns: int) -> str:
 def _paragraph(lines: list[str]) -> list[str]:
     """Text with each multi-line formula as a code block."""
     shown: list[str] = []
+    lines = [_spaced_heading(line) for line in _apart_from_rules(lines)]
     begin = at = 0
 
     def line(number: int) -> str | None:
@@ -134,6 +154,26 @@ def _paragraph(lines: list[str]) -> list[str]:
     return [*shown, _inline("".join(lines[begin:]))]
 
 
+def _spaced_heading(line: str) -> str:
+    """A line with a blank behind the marks of a heading, without which Slack sees text."""
+    at = _prefix(line)
+    marks = TIGHT_HEADING.match(line, at)
+    return f"{line[: marks.end()]} {line[marks.end() :]}" if marks else line
+
+
+def _apart_from_rules(lines: list[str]) -> Iterator[str]:
+    """The lines with an empty one above each rule that would make a heading of a sentence."""
+    for number, line in enumerate(lines):
+        above = lines[max(0, number - 2) : number]
+        if above and _RULE.fullmatch(line) and not may_be_title(_without_quotes(above)):
+            yield line[: len(line) - len(line.lstrip("> "))].rstrip() + "\n"
+        yield line
+
+
+def _without_quotes(lines: list[str]) -> str:
+    return "\n".join(line.strip().lstrip("> ") for line in lines)
+
+
 def _code_block(lines: list[str], prefix: str) -> list[str]:
     end = "" if lines[-1].endswith("\n") else "\n"
     first = lines[0][: _prefix(lines[0])]
@@ -148,20 +188,22 @@ def _inline(text: str) -> str:
         (span for span in spans if span.formula or span.delimiter.startswith("`")),
         key=lambda span: span.start,
     )
-    edits: dict[int, tuple[int, str]] = {}  # start offset → (end offset, replacement)
+    edits: Edits = {}  # start offset → (end offset, replacement)
     for span in spans:
         edits.update(_boundaries(text, span))
     gaps = list(_gaps(opaque, len(text)))
     for start, end in gaps:
-        edits.update(_angles(text, start, end))
-    edits.update(_stray_marks(text, gaps, spans))
+        edits.update(break_angles(text, start, end))
+    edits.update(keep_stray_marks(text, gaps, spans))
+    edits.update(show_names(text, gaps, spans))
+    edits.update(end_addresses(text, gaps, spans))
     for span in opaque:
         if span.formula:
             edits.update(_formula(text, span))
     return _apply_edits(text, edits)
 
 
-def _apply_edits(text: str, edits: dict[int, tuple[int, str]]) -> str:
+def _apply_edits(text: str, edits: Edits) -> str:
     parts, at = [], 0
     for start in sorted(edits):
         end, replacement = edits[start]
@@ -180,17 +222,17 @@ def _gaps(opaque: list[Span], end: int) -> Iterator[tuple[int, int]]:
     yield at, end
 
 
-def _formula(text: str, span: Span) -> dict[int, tuple[int, str]]:
+def _formula(text: str, span: Span) -> Edits:
     """A formula's source as code, unchanged."""
     content = text[span.start : span.end].replace("\n", " ")
     if "`" in content:
         return {}
-    before = _space(text[span.start - 1 : span.start], False)
-    after = _space(text[span.end : span.end + 1], False)
+    before = space(text[span.start - 1 : span.start], False)
+    after = space(text[span.end : span.end + 1], False)
     return {span.start: (span.end, f"{before}`{content}`{after}")}
 
 
-def _boundaries(text: str, span: Span) -> dict[int, tuple[int, str]]:
+def _boundaries(text: str, span: Span) -> Edits:
     """Add spaces around emphasis and code that touch a script written without spaces."""
     if not span.delimiter or span.delimiter[0] == "|":
         return {}
@@ -203,61 +245,11 @@ def _boundaries(text: str, span: Span) -> dict[int, tuple[int, str]]:
     code = mark == "`"
     visible = not code and "`" in inside
     first, last = inside[:1], inside[-1:]
-    before = _space(
-        text[start - 1 : start] if start else "", visible or (not code and _mark(first))
-    )
-    after = _space(text[end : end + 1], visible or (not code and _mark(last)))
+    before = space(text[start - 1 : start] if start else "", visible or (not code and _mark(first)))
+    after = space(text[end : end + 1], visible or (not code and _mark(last)))
     found = {start: (start, before)} if before else {}
     return found | ({end: (end, after)} if after else {})
 
 
 def _mark(char: str) -> bool:
     return bool(char) and is_punctuation(char)
-
-
-def _space(neighbor: str, visible: bool) -> str:
-    if not neighbor or not is_wide(neighbor) or neighbor in (BREAK, HAIR_SPACE):
-        return ""
-    return HAIR_SPACE if visible else BREAK
-
-
-def _angles(text: str, start: int, end: int) -> dict[int, tuple[int, str]]:
-    """Break every `<…>` except addresses, so that Slack sees no tag or control sequence."""
-    found = {}
-    for angle in _ANGLE.finditer(text, start, end):
-        at = angle.start()
-        target = text.startswith(("](", "]: "), at - 2) or text.startswith("]: ", at - 3)
-        if not (target or ADDRESS.match(text, at) or MAIL.match(text, at)):
-            found[at + 1] = (at + 1, BREAK)
-    return found
-
-
-def _stray_marks(
-    text: str, gaps: list[tuple[int, int]], spans: list[Span]
-) -> dict[int, tuple[int, str]]:
-    """Add hair spaces around literal marks that Slack would read as emphasis (`2**3**4`, `~a and
-    b~`).
-
-    Every parser then reads them as text; Slack does not document whether it supports backslashes.
-    """
-    used = {span.start for span in spans if span.delimiter}
-    used |= {span.end - 1 for span in spans if span.delimiter}
-    found: dict[int, tuple[int, str]] = {}
-    opened = False
-    for run in (run for start, end in gaps for run in _MARKS.finditer(text, start, end)):
-        begin, end = run.span()
-        strict = commonmark_flanks(text, begin, end)
-        if not used.isdisjoint(range(begin, end)):
-            continue
-        if run[0] == "~":
-            if strict.closes and opened:
-                found[begin] = (begin, HAIR_SPACE)
-            opened = opened or strict.opens
-        elif run[0][0] == "*" and _only_slack_parses(strict, flanks(text, begin, end)):
-            found[begin] = (begin, HAIR_SPACE)
-            found[end] = (end, HAIR_SPACE)
-    return found
-
-
-def _only_slack_parses(slack: Flanks, dialect: Flanks) -> bool:
-    return (slack.opens and not dialect.opens) or (slack.closes and not dialect.closes)

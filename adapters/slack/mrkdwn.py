@@ -12,7 +12,7 @@ from itertools import groupby
 from markdown_it.tree import SyntaxTreeNode
 
 from adapters.slack import stored_text
-from adapters.slack.markdown import BREAK
+from adapters.slack.literal_text import BREAK
 from adapters.slack.render import defuse_mentions, utf16_length
 from adapters.slack.stored_text import escape
 from bot.replies.markdown.dialect import make_parser

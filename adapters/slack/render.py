@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from adapters.slack.markdown import BREAK, for_slack
+from adapters.slack.literal_text import BREAK
+from adapters.slack.markdown import for_slack
 
 # All markdown blocks of a message together may have 12,000 characters (docs.slack.dev/reference/
 # block-kit/blocks/markdown-block). Slack does not say how it counts them; UTF-16 code units give

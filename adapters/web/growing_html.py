@@ -1,7 +1,8 @@
 """The HTML of a growing text, block by block; only what can still change is rendered again.
 
-Invariant: the blocks match those from rendering the whole text. Complete blocks are kept, and so is
-the beginning of a long unfinished block (`block_cuts`).
+Invariant: the blocks match those from rendering the whole text, mended: no half-written mark is
+shown (`bot.replies.markdown.mend`). Complete blocks are kept, and so is the beginning of a long
+unfinished block (`block_cuts`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from markdown_it.token import Token
 from adapters.web.block_cuts import MOST_GROWING, Cut, line_start, next_cut
 from adapters.web.highlighter import Highlight, plain
 from adapters.web.render import page_parser
+from bot.replies.markdown.mend import mend
 
 _ENDED = frozenset({"paragraph_open", "heading_open", "table_open", "fence", "hr"})
 """Blocks that an empty line ends; lists, quotations and indented code continue across one."""
@@ -32,11 +34,14 @@ class GrowingHtml:
         self._cut: Cut | None = None
         self._env: dict[str, Any] = {"highlight": highlight}
 
-    def html(self, source: str) -> str:
-        """The HTML of `source`: a continuation of the last one, or any other text."""
-        return "".join(self.blocks(source))
+    def html(self, source: str, *, ended: bool = False) -> str:
+        """The HTML of `source`: a continuation of the last one, or any other text.
 
-    def blocks(self, source: str) -> tuple[str, ...]:
+        `ended` text is not mended.
+        """
+        return "".join(self.blocks(source, ended=ended))
+
+    def blocks(self, source: str, *, ended: bool = False) -> tuple[str, ...]:
         """Like `html`, with one string for each top-level block."""
         if "\r" in source:  # markdown-it takes it for a line end, which would shift line numbers
             source = source.replace("\r\n", "\n").replace("\r", "\n")
@@ -45,10 +50,10 @@ class GrowingHtml:
         self._source = source
         if self._cut is not None and not self._cut.holds(source, self._done):
             self._cut = None
-        found = self._continue() if self._cut is not None else None
+        found = self._continue(ended) if self._cut is not None else None
         if found is None:
             self._cut = None
-            found = self._continue()
+            found = self._continue(ended)
         return (*self._complete, *(found or ()))
 
     @property
@@ -61,12 +66,13 @@ class GrowingHtml:
         self._complete, self._cut = [], None
         self._env = {"highlight": self._highlight}
 
-    def _continue(self) -> list[str] | None:
+    def _continue(self, ended: bool) -> list[str] | None:
         """The blocks that are not complete; None if the cut is no longer valid."""
         cut = self._cut
         head, at = (cut.head, cut.at) if cut else ("", self._done)
         tail = head + self._source[at:]
-        groups = _top_level(page_parser().parse(tail, self._env))
+        shown = tail if ended else mend(tail).text
+        groups = _top_level(page_parser().parse(shown, self._env))
         first = self._render(groups[0]) if groups else ""
         if cut is not None and not first.startswith(cut.lead):
             return None
@@ -77,10 +83,10 @@ class GrowingHtml:
             self._keep(groups[:certain], first, end)
             groups = groups[certain:]
             return [self._render(group) for group in groups]
-        shown = [self._render(group) for group in groups[1:]]
+        others = [self._render(group) for group in groups[1:]]
         if len(groups) == 1:
             self._cut = next_cut(cut, groups[0], tail, first, self._done, self._env)
-        return [first if cut is None else cut.whole(first), *shown] if groups else []
+        return [first if cut is None else cut.whole(first), *others] if groups else []
 
     def _keep(self, groups: Sequence[Sequence[Token]], first: str, end: int) -> None:
         """Add complete blocks, which end before `end`."""

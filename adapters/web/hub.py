@@ -105,7 +105,7 @@ class LiveReply:
         if self._view is None or self._view.version != version:
             began = time.thread_time()
             text, state, note = self.text, self.state, not self.source
-            blocks = self._growing.blocks(text)
+            blocks = self._growing.blocks(text, ended=note)
             self._view = ReplyView(version, text, blocks, state, note)
             took = time.thread_time() - began
             self._rest_until = time.monotonic() + min(REST * took, LONGEST_REST)

@@ -1,7 +1,6 @@
 """Bare web addresses as links, in people's messages and in answers.
 
-An address ends at a blank, a quotation mark or wide punctuation (`https://例え.jp。`), and
-excludes punctuation of the surrounding sentence.
+`bot.replies.markdown.addresses` says where an address ends.
 """
 
 from __future__ import annotations
@@ -12,32 +11,11 @@ from html import escape
 
 from markdown_it.token import Token
 
+from bot.replies.markdown.addresses import addresses
+
 REL = "noopener noreferrer nofollow"
 
-LONGEST = 2_000
-"""The most characters of an address; browsers accept none longer."""
-
-_WIDE = "\u3000-\u303f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\u2018-\u201f"
-_ADDRESS = re.compile(
-    rf"(?<![A-Za-z0-9])https?://(?=[^\s<>\"{_WIDE}]{{3}})[^\s<>\"`|\\{_WIDE}]{{1,{LONGEST}}}",
-    re.IGNORECASE,
-)
-# After an ASCII word, a script without spaces continues the sentence; after a slash it is part of
-# the address (`https://ja.wikipedia.org/wiki/日本`).
-_SENTENCE = re.compile(
-    r"(https?://[!-~]+?[A-Za-z0-9/])(?=[\u0e00-\u0e7f\u3040-\u9fff\uac00-\ud7a3])", re.IGNORECASE
-)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*+:", re.IGNORECASE)
-_BEHIND = ".,;:!?*_~'"
-_PAIRS = {")": "(", "]": "[", "}": "{"}
-
-
-def addresses(text: str) -> Iterator[tuple[int, int]]:
-    """The start and end of each address."""
-    for found in _ADDRESS.finditer(text):
-        end = found.start() + len(_trimmed(found[0]))
-        if end > found.start() + len("https://"):
-            yield found.start(), end
 
 
 def link_addresses(text: str) -> str:
@@ -102,18 +80,3 @@ def _parts(text: str) -> Iterator[Token]:
         yield Token("link_close", "a", -1)
         at = end
     yield Token("text", "", 0, content=text[at:])
-
-
-def _trimmed(address: str) -> str:
-    sentence = _SENTENCE.match(address)
-    if sentence is not None and not sentence[1].endswith("/"):
-        address = sentence[1]
-    counts = {mark: address.count(mark) for mark in "()[]{}"}
-    while address:
-        last = address[-1]
-        if last in _PAIRS and counts[last] > counts[_PAIRS[last]]:
-            counts[last] -= 1
-        elif last not in _BEHIND:
-            break
-        address = address[:-1]
-    return address

@@ -22,6 +22,8 @@ from adapters.web.formulas import formula_block, inline_formula
 from adapters.web.highlighter import MOST_HIGHLIGHTED, Highlight, plain
 from adapters.web.links import REL, add_links, is_absolute, link_addresses, repair_links
 from bot.replies.markdown.dialect import make_parser
+from bot.replies.markdown.fences import language_of
+from bot.replies.markdown.table_rows import BREAK
 from bot.replies.paging.file_names import file_name
 
 KEPT_TEXTS = 256
@@ -45,6 +47,10 @@ class _Html(RendererHTML):
 
     def code_block(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         return _code(tokens[idx].content, "", plain)
+
+    def softbreak(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
+        """A line break, as on all other surfaces: models write verses and addresses in lines."""
+        return "<br />\n"
 
     def image(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         """A link in place of the image: loading it would tell another server who reads what, and
@@ -87,7 +93,6 @@ class _Html(RendererHTML):
 
 
 _BOX = re.compile(r"\[([ xX])\] ")
-_BREAK = re.compile(r"<br\s{0,4}/?>", re.IGNORECASE)
 
 
 @lru_cache(maxsize=KEPT_TEXTS)
@@ -157,7 +162,7 @@ def _children(children: list[Token], *, in_cell: bool) -> list[Token]:
 
 def _broken(token: Token) -> Iterator[Token]:
     """A text with line breaks for `<br>`, the only line breaks that a table cell can have."""
-    pieces = _BREAK.split(token.content) if token.type == "text" else [""]
+    pieces = BREAK.split(token.content) if token.type == "text" else [""]
     if len(pieces) == 1:
         yield token
         return
@@ -187,8 +192,7 @@ def _code(code: str, info: str, highlight: Highlight) -> str:
 
     The name does not depend on the code, whose beginning may already be rendered.
     """
-    words = info.split()
-    language, name = words[0] if words else "", _file_name(info)
+    language, name = language_of(info), _file_name(info)
     return (
         f'<pre class="code" data-language="{escape(language)}" data-file="{escape(name)}"'
         ' tabindex="0">'

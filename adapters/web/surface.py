@@ -40,7 +40,7 @@ class WebSurface:
 
     @property
     def renderer(self) -> None:
-        """None: readers get the source. The page renders it (`growing_html`); nothing is mended."""
+        """None: readers get the source. The page gets HTML of it, mended there (`growing_html`)."""
 
     @property
     def says_working(self) -> bool:

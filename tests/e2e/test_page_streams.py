@@ -114,6 +114,84 @@ RESIZED = """async ([first, steps]) => {
   return found;
 }"""
 
+COPIED = """async ([first, steps]) => {
+  const address = (name) => new URL(name, document.querySelector("script[type=module]").src).href;
+  const { Growth } = await import(address("growth.js"));
+  const { Body } = await import(address("patch.js"));
+  const [growth, body] = [new Growth(), new Body()];
+  document.querySelector("#channel .column").append(body.node);
+  body.show(growth.begin(first).blocks, true);
+  for (const [change] of steps) body.show(growth.follow(change).blocks, true);
+  const isInParts = body.node.querySelector("[data-long], p > .part") !== null;
+  getSelection().selectAllChildren(body.node);
+  const clipboardData = new DataTransfer();
+  document.dispatchEvent(new ClipboardEvent("copy", { clipboardData, bubbles: true }));
+  body.show(steps.at(-1)[1], false);
+  getSelection().selectAllChildren(body.node);
+  const whole = String(getSelection());
+  body.node.remove();
+  return [isInParts, clipboardData.getData("text/plain").trim(), whole.trim()];
+}"""
+
+HELD = """async ([first, steps]) => {
+  const address = (name) => new URL(name, document.querySelector("script[type=module]").src).href;
+  const [{ Growth }, { Feed }, { MessageView }] = await Promise.all(
+    ["growth.js", "feed.js", "message.js"].map((name) => import(address(name))));
+  const [scroller, list, pill] = ["div", "div", "button"].map((tag) => document.createElement(tag));
+  scroller.append(list);
+  document.body.append(scroller);
+  const place = { position: "fixed", inset: "0 auto auto 0", width: "390px", height: "600px" };
+  Object.assign(scroller.style, { ...place, overflowY: "auto" });
+  const create = (item) => new MessageView(item);
+  const feed = new Feed({ scroller, list, pill, create, onPastEnd() {} });
+  const growth = new Growth();
+  const item = { id: "turn-1", role: "assistant", created_at: "2026-12-01T00:00:00Z" };
+  const show = (reply, state) => {
+    feed.show([{ ...item, ...reply, state }]);
+    feed.draw();
+  };
+  show(growth.begin(first), "writing");
+  for (const [change] of steps) show(growth.follow(change), "writing");
+  const frame = () => new Promise(requestAnimationFrame);
+  const frames = async () => { for (let k = 0; k < 4; k++) await frame(); };
+  await frames();
+  const row = list.querySelector("table").rows[150];
+  row.scrollIntoView({ block: "center" });
+  await frames();
+  const top = () => Math.round(row.getBoundingClientRect().top);
+  const found = [list.querySelectorAll("[data-long]").length, top()];
+  show({ html: steps.at(-1)[1] }, "done");
+  await frames();
+  found.push(list.querySelectorAll("[data-long]").length, top());
+  scroller.remove();
+  return found;
+}"""
+
+RIGHT_TO_LEFT = """async (html) => {
+  const address = (name) => new URL(name, document.querySelector("script[type=module]").src).href;
+  const { Body } = await import(address("patch.js"));
+  const body = new Body();
+  document.querySelector("#channel .column").append(body.node);
+  body.show(html, false);
+  const find = (selector) => body.node.querySelector(selector);
+  const right = (node) => {
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    return Math.round(range.getBoundingClientRect().right);
+  };
+  const [first, last] = [find("th:first-child"), find("th:last-child")].map(right);
+  const quote = getComputedStyle(find("blockquote"));
+  const found = {
+    items: [...body.node.querySelectorAll("li")].map((item) => right(find("p")) - right(item)),
+    border: [quote.borderLeftWidth, quote.borderRightWidth],
+    columns: first > last,
+    centered: getComputedStyle(find("td.align-center")).textAlign,
+    cells: [...body.node.querySelectorAll("td")].map((cell) => getComputedStyle(cell).unicodeBidi),
+  };
+  body.node.remove();
+  return found;
+}"""
+
 
 def recorded(text: str, steps: list[int], begin: int = 1) -> tuple[Any, list[Any]]:
     """A reply's first event and its changes, each with the HTML of the whole text."""
@@ -176,7 +254,44 @@ async def test_columns_of_a_long_table_follow_the_width_of_the_window(
     row = "|some words that may break|`more` words|12|\n"
     text = "|left|right|n|\n|-|-|-:|\n" + row * 230
     before, after, kept = await tab.page.evaluate(RESIZED, recorded(text, [97], begin=60))
-    assert before[0] == before[1]
-    assert after[0] == pytest.approx(after[1], abs=10)  # the cursor takes room in a cell
+    assert before[0] == pytest.approx(before[1], abs=15)  # the cursor takes room in a cell
+    assert after[0] == pytest.approx(after[1], abs=15)
     assert after[0] != before[0]
     assert kept == 1
+
+
+async def test_what_is_copied_of_a_growing_block_looks_as_at_its_end(
+    visit: Visit, house: House
+) -> None:
+    """Cells are apart by tabs, as spreadsheets expect, and no line ends where the window's did."""
+    tab = await (await visit(house)).tab()
+    for kind, text in LONG.items():
+        is_in_parts, copied, whole = await tab.page.evaluate(COPIED, recorded(text, [97], begin=60))
+        assert is_in_parts, kind
+        assert copied == whole, kind
+
+
+async def test_a_reader_keeps_the_place_in_a_table_that_ends(visit: Visit, house: House) -> None:
+    """The columns change at the end, and with them the height of all rows above the reader."""
+    tab = await (await visit(house)).tab()
+    short, long = "|word|x|other|\n", f"|{'word ' * 15}|{'x' * 25}|{'other ' * 35}|\n"
+    text = "|a|b|c|\n|-|-|-|\n" + short * 120 + long * 120
+    kept, before, after_end, after = await tab.page.evaluate(HELD, recorded(text, [331], begin=60))
+    assert (kept, after_end) == (1, 0)
+    assert after == pytest.approx(before, abs=2)
+
+
+async def test_lists_quotations_and_tables_follow_the_direction_of_their_text(
+    visit: Visit, house: House
+) -> None:
+    """Right-to-left: markers are inside the column, the first column and the bar on the right."""
+    tab = await (await visit(house)).tab()
+    text = (
+        "نص قصير\n\n- عنصر\n- *عنصر*\n  1. فرعي\n\n> اقتباس\n\n"
+        "|الاسم|n|المدينة|\n|---|:-:|:--|\n|أحمد|25|Paris!|\n"
+    )
+    found = await tab.page.evaluate(RIGHT_TO_LEFT, GrowingHtml().html(text))
+    assert all(indent >= 15 for indent in found["items"]), found
+    assert found["border"] == ["0px", "3px"]
+    assert found["columns"] and found["centered"] == "center"
+    assert found["cells"] == ["plaintext"] * 3

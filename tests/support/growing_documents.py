@@ -6,6 +6,9 @@ from __future__ import annotations
 import random
 import re
 
+from adapters.web.render import html_of
+from bot.replies.markdown.mend import mend
+
 _PLAIN_WORDS = (
     "word ", "foo bar ", "*em* ", "**b** ", "_u_ ", "snake_case ", "`code` ", "``a`b`` ",
     "[l](https://e.org) ", "[l](https://e.org 'a b') ", "<https://e.org> ", "2 * 3 ",
@@ -41,6 +44,11 @@ LONG = {
     "table": "|left|right|\n|-|-|\n" + "|some words|`more` words|\n" * 330,
 }
 """Documents that the page lays out in parts while they grow."""
+
+
+def html_while_growing(text: str) -> str:
+    """What the page shows of a reply that has grown to `text`, rendered from scratch."""
+    return html_of(mend(text).text)
 
 
 def document(seed: int) -> str:

@@ -121,7 +121,7 @@ def test_a_thematic_break_is_a_line() -> None:
         ("```python title=x\na_b\n```", "```python\na_b\n```"),
         ("~~~\n<@1> **x**\n~~~", "```\n<@1> **x**\n```"),
         ("```c#\nx\n```", "```c#\nx\n```"),
-        ("```{.odd}\nx\n```", "```\nx\n```"),
+        ("```{!odd}\nx\n```", "```\nx\n```"),
         ("    indented", "```\nindented\n```"),
         ("````\na ``` b\n````", "`a ``` b`"),
         ("````py\nx\na ``` b\ny\n````", "```py\nx\n```\n`a ``` b`\n```py\ny\n```"),
@@ -152,6 +152,13 @@ def test_tables_become_aligned_code_blocks() -> None:
         "日本  |    12 |",
         "```",
     ]
+
+
+def test_emoji_of_several_characters_keep_the_columns_aligned() -> None:
+    emoji = ("✅", "⚠️", "1️⃣", "👍🏽", "🏳️\u200d🌈", "👩\u200d👩\u200d👧", "🇯🇵")
+    table = "| a | b |\n|---|---|\n" + "".join(f"| {each} | x |\n" for each in emoji)
+    rows = render(table).splitlines()[3:-1]
+    assert rows == [f"{each} | x" for each in emoji]
 
 
 # ── mentions ──────────────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,9 @@ from types import FrameType
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
+from adapters.console.growing import GrowingReply
 from adapters.console.styles import style_emphasis
 from adapters.console.surface import ConsoleRenderer
 from adapters.discord.render import DiscordRenderer
@@ -25,7 +27,7 @@ from tests.support.visible_text import Reader, missing, on_discord, on_page, on_
 
 DISCORD, SLACK, TERMINAL = DiscordRenderer(), SlackRenderer(), ConsoleRenderer()
 SURFACES: dict[str, tuple[Render, Reader, str]] = {
-    "discord": (DISCORD.render, on_discord, "|-+~`"),
+    "discord": (DISCORD.render, on_discord, "|-+~`─"),
     "slack": (SLACK.render, on_slack, "|~`"),
     "page": (html_of, on_page, "|"),
 }
@@ -72,6 +74,8 @@ _LITERAL = st.sampled_from(
             "👨\u200d👩\u200d👧",
         ),
         *("10\u00a0km", "a\u3000b", "*.js", "C#", ":smile:", "[1]", "~/x"),
+        *("__init__.py", "obj.__class__ is", '__name__ == "__main__":', "call __init__()"),
+        *("%APPDATA%\\.config", "C:\\a\\_b\\*.txt", "\\\\srv\\c$\\x", "..\\..\\x"),
     ]
 ).map(lambda text: (text, text))
 _CODED = st.sampled_from(["'a' | 'b'", "a", "**x**", "$HOME", "<T>", "a || b"]).map(
@@ -106,6 +110,8 @@ _BLOCKS = st.one_of(
     st.just((f"```markdown\n{_README}```", _README)),
     st.just(("$$\na_1 &= \\{b\\}\n- c_2\n$$", "$$\na_1 &= \\{b\\}\n- c_2\n$$")),
     st.just(("```py\nx = a**b  # 注**意**\n```", "x = a**b  # 注**意**")),
+    st.just(("第一段。\n---\n后面", "第一段。后面")),
+    _LINE.map(lambda part: (f"前\n##后 {part[0]}", f"前后 {part[1]}")),
 )
 _DOCUMENTS = st.lists(_BLOCKS, min_size=1, max_size=5).map(
     lambda blocks: ("\n\n".join(b[0] for b in blocks), "\n\n".join(b[1] for b in blocks))
@@ -148,6 +154,14 @@ def test_answers_are_read_well_while_they_grow(name: str) -> None:
                 _check_part(_comparable(reader(render(page.text))), final, decoration)
 
 
+@pytest.mark.parametrize("name", sorted(ANSWERS))
+def test_the_page_shows_no_half_written_marks(name: str) -> None:
+    text, growing = ANSWERS[name], GrowingHtml()
+    final = _comparable(on_page(html_of(text)))
+    for length in range(1, len(text) + 1, 3):
+        _check_part(_comparable(on_page(growing.html(text[:length]))), final, "|")
+
+
 def _check_part(shown: str, final: str, decoration: str) -> None:
     rest = iter(final)
     raw = [char for char in shown if char not in decoration and char not in rest]
@@ -171,7 +185,7 @@ def test_the_page_streams_to_the_same_html_as_the_whole_text(document: Part) -> 
     growing = GrowingHtml()
     for length in range(1, len(document[0]), 5):
         growing.html(document[0][:length])
-    assert growing.html(document[0]) == html_of(document[0])
+    assert growing.html(document[0], ended=True) == html_of(document[0])
 
 
 @settings(few_examples, max_examples=25)
@@ -210,11 +224,46 @@ def test_bold_next_to_punctuation_in_every_script(text: str, bold: str) -> None:
 
 
 LITERAL = (
+    *(
+        "____是首都，最长的河是____。",
+        "性______、______，常",
+        "_____is red, the sky is _____.",
+        "____(1)____",
+    ),
     *("字_斜_字", "变量foo_bar_是整数", "a_b_é"),
     *("2**3**4", "x**2 + y**2", "snake_case_word", "a * b * c", "5*3*2", "COUNT(*), SUM(*)"),
     *("*.py and *.txt", "src/**/*.ts, a/**/*.ts", "rm *.o *.a", "dist/*, lib/*", "(*.a|*.b)"),
     *("(a)*(b)*(c)", "f(*args, **kwargs)"),
+    *(
+        "__init__",
+        "pkg/__init__.py",
+        "the __init__ method",
+        "x.__dict__",
+        "__new__() or __my_own__()",
+    ),
+    *(
+        'if __name__ == "__main__":',
+        "__tests__/a.js and __mocks__/b.js",
+        "变量__name__的值",
+        "__dirname",
+    ),
+    *("%appdata%\\.minecraft", "C:\\Users\\me\\.ssh\\config", "D:\\_old\\*.txt", "~\\.ssh"),
+    *(
+        "\\\\server\\share\\.x",
+        ".\\.venv\\Scripts",
+        "..\\..\\x",
+        "HKLM\\SOFTWARE\\*",
+        "路径：C:\\用户\\_x",
+    ),
+    *("Open C:\\\nthen", "D:\\_old_ and _x_y", "¯\\_(ツ)_/¯"),
 )
+
+
+def test_blanks_in_bold_text() -> None:
+    text = "**______为百病之长，其性______、______，常导致**位"
+    assert on_page(html_of(text)) == squeezed(text.replace("**", ""))
+    assert on_discord(DISCORD.render(text)) == squeezed(text.replace("**", ""))
+    assert on_slack(SLACK.render(text)) == squeezed(text.replace("**", ""))
 
 
 @pytest.mark.parametrize("text", LITERAL)
@@ -233,6 +282,9 @@ def test_arithmetic_and_patterns_are_text(text: str) -> None:
         ("$5 or **$10**, US$ and $HOME", "$5 or $10, US$ and $HOME"),
         ("It's $100K/yr vs *$50K*", "It's $100K/yr vs $50K"),
         (r"C:\用户\名", r"C:\用户\名"),
+        (r".\*, \.\*, 2:\_x", ".*, .*, 2:_x"),
+        (r"snake\_case, 1\. one, C:\\Users, a\\b", r"snake_case, 1. one, C:\Users, a\b"),
+        (r"\_\_init\_\_ and __bold__ and __more words__", "__init__ and bold and more words"),
     ],
 )
 def test_formulas_prices_and_escapes(text: str, read: str) -> None:
@@ -260,6 +312,84 @@ def test_a_row_keeps_all_of_its_cells(row: str, cells: list[str]) -> None:
     assert [re.sub("<.*?>", "", cell).replace("&#x27;", "'") for cell in html] == cells
     assert all(cell in DISCORD.render(table) for cell in cells)
     assert on_slack(SLACK.render(table)) == "kv" + squeezed("".join(cells))
+
+
+def test_a_line_break_in_a_cell_is_none_in_code() -> None:
+    table = "| a | b |\n|---|---|\n| x<br>y | use `<br>` or<BR/>not |"
+    assert "x y | use <br> or not" in DISCORD.render(table)
+    assert SLACK.render(table).endswith("| x y | use `<br>` or not |")
+    grown = [line.rstrip() for line in GrowingReply().whole(table).splitlines()]
+    assert grown[-2:] == [" x   use `<br>` or", " y   not"]
+    assert html_of(table).count("<br />") == 2
+
+
+LONG_FENCE = "````markdown\n# Title\n\n```bash\nnpm i\n```\n````\n\nThe text **below** it.\n"
+
+
+@pytest.mark.parametrize("length", range(14, len(LONG_FENCE) + 1))
+def test_slack_ends_a_long_fence_where_it_ends(length: int) -> None:
+    """The inner fences have tildes there, and a longer outer fence would never end."""
+    tokens = MarkdownIt().parse(SLACK.render(mend(LONG_FENCE[:length]).text))
+    fences = [token.content for token in tokens if token.type == "fence"]
+    assert len(fences) <= 1
+    assert not any("`" in code or "below" in code for code in fences)
+    assert "`" not in "".join(token.content for token in tokens if token.type == "inline")
+
+
+@pytest.mark.parametrize(
+    ("info", "language"),
+    [
+        ("{.python .x}", "python"),
+        ("js{1,3}", "js"),
+        ("python:app.py", "python"),
+        ("c++ title=x", "c++"),
+    ],
+)
+def test_a_language_may_have_attributes(info: str, language: str) -> None:
+    code = f"```{info}\nx = 1\n```"
+    assert f'data-language="{language}"' in html_of(code)
+    assert DISCORD.render(code).startswith(f"```{language}\n")
+
+
+@pytest.mark.parametrize("title", ["标题", "1. 标题", "**标题：**后", "Another `x`"])
+def test_a_heading_needs_no_blank_behind_its_marks(title: str) -> None:
+    text = f"以上。\n###{title} ##\n- 一"
+    bare = re.sub("[*`]", "", title)
+    heading = re.search("<h5>(.*)</h5>", html_of(text))
+    assert heading is not None
+    assert on_page(heading[1]) == squeezed(bare)
+    assert f"### {title}" in DISCORD.render(text)
+    tokens = MarkdownIt().parse(SLACK.render(text))
+    assert [token.tag for token in tokens if token.type == "heading_open"] == ["h3"]
+    assert "\x1b[1;36m###" in GrowingReply().whole(text)
+
+
+@pytest.mark.parametrize("text", ["#话题", "#hashtag", "##", "####### x", "a ##b", "#!/bin/sh"])
+def test_other_number_signs_are_text(text: str) -> None:
+    assert on_page(html_of(text)) in (squeezed(text), "")
+    assert "<h" not in html_of(f"a {text}").replace("<hr", "")
+    assert SLACK.render(text) == text
+
+
+@pytest.mark.parametrize(
+    ("above", "is_title"),
+    [
+        ("第一段到这里结束。", False),
+        ("One line\nand another", False),
+        ("**A sentence.**", False),
+        ("> A quote ends.\n> and has more", False),
+        ("A title", True),
+        ("**标题**", True),
+    ],
+)
+def test_dashes_below_a_sentence_are_a_rule(above: str, is_title: bool) -> None:
+    text = f"{above}\n{'> ' * above.startswith('>')}---\n\nThe next *section*"
+    assert ("<hr" in html_of(text)) is not is_title
+    assert ("<h4>" in html_of(text)) is is_title
+    assert ("─" in DISCORD.render(text)) is not is_title
+    strict = [token.type for token in MarkdownIt().parse(SLACK.render(text))]
+    assert ("hr" in strict) is not is_title
+    assert ("heading_open" in strict) is is_title
 
 
 def test_a_readme_in_a_fence_is_one_block() -> None:
@@ -318,11 +448,34 @@ def test_hidden_text_is_not_shown_before_it_is_hidden() -> None:
         ("访问https://e.org/docs了解", "https://e.org/docs"),
         ("https://ja.wikipedia.org/wiki/日本", "https://ja.wikipedia.org/wiki/日本"),
         ("**https://e.org**", "https://e.org"),
+        ("见https://e.org/路径，谢谢", "https://e.org/路径"),
+        ("（参考 https://e.org/a)。", "https://e.org/a"),
+        ("«https://e.org/y»، أو", "https://e.org/y"),
+        ("هل https://e.org/x؟", "https://e.org/x"),
+        ("देखें https://e.org/x।", "https://e.org/x"),
+        ("https://e.org/x—or not", "https://e.org/x"),
     ],
 )
 def test_a_bare_address_is_a_link(text: str, address: str) -> None:
     assert f'<a href="{address}"' in html_of(text)
     assert on_page(html_of(text)) == squeezed(text.replace("**", ""))
+    assert linked_on_discord(DISCORD.render(text).replace("**", "")) == address
+    shown = SLACK.render(text)
+    end = shown.index(address) + len(address)
+    assert not shown[end : end + 1] or shown[end] in "*)\u200a\u2009 .,?!"
+    assert on_slack(shown) == squeezed(text.replace("**", ""))
+
+
+def linked_on_discord(shown: str) -> str:
+    """The first address that Discord's client links: its rules for `<…>` and for bare addresses."""
+    if found := re.search(r"<(https?://[^ >]+)>", shown):
+        return found[1]
+    found = re.search(r"https?://[^\s<]+[^<.,:;\"'\]\s]", shown)
+    assert found is not None
+    address = found[0]
+    while address.endswith(")") and address.count(")") > address.count("("):
+        address = address[:-1]
+    return address
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from adapters.web.growing_html import GrowingHtml
 from adapters.web.hub import Event, Feed, LiveReply
 from adapters.web.render import html_of
 from adapters.web.reply_changes import difference
-from tests.support.growing_documents import PLAIN, document
+from tests.support.growing_documents import PLAIN, document, html_while_growing
 
 SHORT = 24
 
@@ -38,7 +38,7 @@ def test_a_block_with_cuts_renders_like_the_whole_text(seed: int) -> None:
     """Every length is tried: markers may close, rows may end the table, a line may end the code."""
     growing, text, step = GrowingHtml(), document(seed), 2 + seed % 3
     for length in range(1, len(text) + 1, step):
-        assert growing.html(text[:length]) == html_of(text[:length])
+        assert growing.html(text[:length]) == html_while_growing(text[:length])
 
 
 @pytest.mark.parametrize("kind", PLAIN)
@@ -67,7 +67,8 @@ def test_what_a_later_mark_changes_is_rendered_again(text: str) -> None:
     growing, whole = GrowingHtml(), text.format(*["plain words " * 60] * 2)
     for length in range(1, len(whole) + 1, 3):
         growing.html(whole[:length])
-    assert growing.html(whole) == html_of(whole)
+    assert growing.html(whole) == html_while_growing(whole)
+    assert growing.html(whole, ended=True) == html_of(whole)
 
 
 def test_limits_of_a_whole_block_hold_with_cuts() -> None:
@@ -78,7 +79,7 @@ def test_limits_of_a_whole_block_hold_with_cuts() -> None:
     ):
         growing = GrowingHtml()
         for length in range(len(whole) // 2, len(whole) + 1, 400):
-            assert growing.html(whole[:length]) == html_of(whole[:length])
+            assert growing.html(whole[:length]) == html_while_growing(whole[:length])
 
 
 # ── changes ───────────────────────────────────────────────────────────────────────────────────
@@ -182,9 +183,12 @@ def test_readers_of_any_speed_have_the_whole_reply(seed: int) -> None:
         for reader in (fast, lossy, old):
             reader.read()
             shown = reader.reply.get("blocks", [reader.reply.get("html")])
-            assert (reader.reply["text"], "".join(shown)) == (text[:length], html_of(text[:length]))
+            assert (reader.reply["text"], "".join(shown)) == (
+                text[:length],
+                html_while_growing(text[:length]),
+            )
     slow.read()
-    assert "".join(slow.reply["blocks"]) == html_of(slow.reply["text"])
+    assert "".join(slow.reply["blocks"]) == html_while_growing(slow.reply["text"])
     assert slow.reply["text"] == fast.reply["text"]
     assert fast.names.count("reply") == 1
     assert set(old.names) == {"reply"}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from adapters.web.growing_html import GrowingHtml
 from adapters.web.render import html_of, html_of_person
+from tests.support.growing_documents import html_while_growing
 
 ELEMENTS = {
     "p", "h3", "h4", "h5", "h6", "em", "strong", "s", "code", "pre", "span", "div", "table",
@@ -87,7 +88,8 @@ def test_a_growing_text_renders_like_the_whole_text(text: str, steps: list[int])
     while at < len(text):
         at += steps[at % len(steps)]
         growing.html(text[:at])
-    assert growing.html(text) == html_of(text)
+    assert growing.html(text) == html_while_growing(text)
+    assert growing.html(text, ended=True) == html_of(text)
 
 
 @pytest.mark.parametrize("text", ["- item\n*em* ", "- item\n|a|\n|-|x", "> quote\n***bold***"])
@@ -95,7 +97,8 @@ def test_an_incomplete_line_may_still_belong_to_the_block_above(text: str) -> No
     growing = GrowingHtml()
     for length in range(len(text)):
         growing.html(text[:length])
-    assert growing.html(text) == html_of(text)
+    assert growing.html(text) == html_while_growing(text)
+    assert growing.html(text, ended=True) == html_of(text)
 
 
 def test_a_different_text_is_rendered_from_scratch() -> None:
@@ -123,7 +126,7 @@ def test_growing_renders_only_the_open_block(monkeypatch: pytest.MonkeyPatch) ->
         ("|a|\n|-:|\n|1|", '<td class="align-right">1</td>'),
         ("```nolanguage\n<b>\n```", '<code class="highlight">&lt;b&gt;\n</code>'),
         ("    <b>", '<code class="highlight">&lt;b&gt;\n</code>'),
-        ('```"><script>\nx\n```', 'data-language="&quot;&gt;&lt;script&gt;"'),
+        ('```"><script>\nx\n```', 'data-language=""'),
         ("```py\n# app.py\n```", 'data-language="py" data-file="code.py"'),
         ('```ts title="a/../b.ts"\n```', 'data-file="code.ts"'),
         ("```yaml title=ci.yaml\n```", 'data-file="ci.yaml"'),
@@ -204,9 +207,14 @@ def test_a_formula_on_separate_lines_is_marked_once_it_has_ended(text: str, html
     assert html_of(text) == html
 
 
+def test_lines_stay_lines() -> None:
+    """A poem, an address or a list of states has one line feed after each line."""
+    assert html_of("one\n*two*  \nthree") == "<p>one<br />\n<em>two</em><br />\nthree</p>\n"
+    assert html_of("- one\n  two\n> three\nfour").count("<br />") == 2
+
+
 def test_peoples_text_is_not_markdown() -> None:
     """Line breaks and indentation stay, Markdown is literal text, and an address becomes a link."""
     shown = html_of_person("one\n    **two**\n- [x](y) https://e.org.")
     link = '<a href="https://e.org" target="_blank" rel="noopener noreferrer nofollow">https://e.org</a>'
     assert shown == f'<p class="plain">one\n    **two**\n- [x](y) {link}.</p>\n'
-    assert html_of("one\ntwo") == "<p>one\ntwo</p>\n"

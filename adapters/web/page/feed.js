@@ -125,10 +125,11 @@ export class Feed {
     const began = performance.now();
     const wanted = new Set(this.#items.map(({ id }) => id));
     for (const [id, view] of this.#views) if (!wanted.has(id)) this.#drop(id, view);
-    const first = this.#isPartial && !this.#stuck ? this.list.firstElementChild : null;
-    const before = first?.getBoundingClientRect().top ?? 0;
+    const held = this.#stuck ? null : this.#isPartial ? this.list.firstElementChild : this.#inView();
+    const before = held?.getBoundingClientRect().top ?? 0;
     this.#place(until);
-    if (first) this.scroller.scrollTop += first.getBoundingClientRect().top - before;
+    const moved = held?.isConnected ? held.getBoundingClientRect().top - before : 0;
+    if (moved) this.scroller.scrollTop += moved;
     setHidden(this.list, this.#items.length === 0); // role=feed needs articles
     this.#keepTabStop();
     this.#follow(); // lays the column out
@@ -169,6 +170,13 @@ export class Feed {
   }
 
   // ── the reader's place ──────────────────────────────────────────────────────────────────────
+  /** The innermost element of the messages at the middle of the view; null if there is none. */
+  #inView() {
+    const { left, top, width, height } = this.scroller.getBoundingClientRect();
+    const node = document.elementFromPoint(left + width / 2, top + height / 2);
+    return this.list.contains(node) ? node : null;
+  }
+
   /** Scrolling up stops following; only reaching the end on the way down resumes it. */
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;

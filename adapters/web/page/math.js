@@ -1,6 +1,7 @@
 // Formulas, drawn by KaTeX. Until it is loaded, and where it fails, their LaTeX source remains in the text.
 // The page's policy forbids style attributes, so KaTeX's tree is turned into nodes here.
 import { el } from "./dom.js";
+import { inParts, unpart } from "./parts.js";
 
 const KATEX = "/static/vendor/katex/katex.min";
 const SLICE_MS = 8; // of drawing formulas in one frame; the rest waits for the next one
@@ -116,7 +117,7 @@ function makeScrollable(nodes) {
 }
 
 // ── the clipboard ─────────────────────────────────────────────────────────────────────────────
-/** Let formulas be copied as their source. */
+/** Let formulas be copied as their source, and what still grows as it will be at its end. */
 export function installMath() {
   document.addEventListener("copy", (event) => {
     const selection = getSelection();
@@ -125,8 +126,9 @@ export function installMath() {
     widen(range);
     const part = range.cloneContents();
     const formulas = /** @type {NodeListOf<HTMLElement>} */ (part.querySelectorAll(".math"));
-    if (!formulas.length) return;
+    if (!formulas.length && !inParts(range)) return;
     for (const node of formulas) node.replaceWith(node.dataset.source ?? "");
+    unpart(part);
     const shown = el("div", { class: "text sr" }, part);
     document.body.append(shown); // the plain text of an element is only known where it is shown
     // biome-ignore lint/performance/useDomNodeTextContent: textContent has no line breaks between blocks

@@ -6,6 +6,7 @@ const ROWS = 100; // in each part of a table
 const FROM_PARTS = 2; // a table of this many parts keeps the widths of its columns
 const CHARACTERS = 1_500; // in each part of a paragraph, or a few more
 const LINE_PIXELS = 4; // between the tops of two lines, at least
+const PARTED = "table[data-long], p:has(> .part)";
 
 /** Keep the block around `node`, whose end has grown, cheap to lay out. */
 export function part(node, cursor) {
@@ -25,6 +26,14 @@ export function unpart(root) {
     });
     paragraph.normalize();
   }
+}
+
+/** Whether a range has text of a block in parts, which would be copied with other line breaks. */
+export function inParts(range) {
+  const { commonAncestorContainer: node } = range;
+  const around = node.nodeType === Node.ELEMENT_NODE ? node : node.parentElement;
+  if (around.closest(PARTED)) return true;
+  return [...around.querySelectorAll(PARTED)].some((each) => range.intersectsNode(each));
 }
 
 // ── tables ────────────────────────────────────────────────────────────────────────────────────

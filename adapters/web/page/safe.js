@@ -10,8 +10,10 @@ const TAGS = new Set(
   ("a abbr b blockquote br code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i kbd li ol p pre s " +
     "span strong sub sup table tbody td th thead tr ul").split(" "),
 );
-// Text may be in any language: each block follows the direction of its first letters.
-const DIRECTED = new Set("blockquote dd div dt h1 h2 h3 h4 h5 h6 li ol p td th ul".split(" "));
+// Text may be in any language: each block follows the direction of its first letters. What is inside a list,
+// quotation or table has no `dir`: else the browser would pass over it when it looks for the outer one's letters.
+const DIRECTED = new Set("blockquote div dl h1 h2 h3 h4 h5 h6 ol p table ul".split(" "));
+const CONTAINERS = "blockquote, dl, ol, table, ul";
 const HEADING = /^h([1-6])$/;
 // Pygments' short names, cell alignment, and people's own text.
 const CLASS = /^([a-z]{1,3}[0-9]?|align-(left|center|right)|plain|task)$/;
@@ -82,7 +84,8 @@ function attributes(node, tag) {
   if (tag === "ol" && /^\d+$/.test(node.getAttribute("start"))) kept.start = node.getAttribute("start");
   if (tag === "a") Object.assign(kept, linkAttributes(node.getAttribute("href")));
   if (tag === "th") kept.scope = "col";
-  if (DIRECTED.has(tag)) kept.dir = "auto";
+  const isInner = !node.matches(CONTAINERS) && node.closest(CONTAINERS);
+  if (DIRECTED.has(tag) && !isInner) kept.dir = "auto";
   if (tag === "code") kept.dir = "ltr";
   return kept;
 }

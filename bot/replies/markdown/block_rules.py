@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from markdown_it.ruler import RuleOptionsType
-from markdown_it.rules_block import StateBlock, reference
+from markdown_it.rules_block import StateBlock, lheading, reference
 
 from bot.replies.markdown.fences import FenceStack, contains_markdown
 from bot.replies.markdown.math import formula_block_length
@@ -13,6 +13,13 @@ from bot.replies.markdown.table_rows import alignments, count_header_cells, spli
 
 MOST_CELLS = 20_000
 """The most empty cells to add to a table's short rows: a few bytes of source could demand many."""
+
+LONGEST_TITLE = 100
+"""The most characters of a title above a line of dashes."""
+
+TIGHT_HEADING = re.compile(r"#{2,6}(?=[^\W_]|\*)")
+_CLOSING_MARKS = re.compile(r"[ \t]#+[ \t]*$")
+_SENTENCE_ENDS = frozenset(".!?:;,…。！？：；，、؟।۔)）」』】”\"'")
 
 INTERRUPTS: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
 _FENCE = re.compile(r"(`{3,}+|~{3,}+)[ \t]*+([^`\n]*+)")
@@ -35,6 +42,48 @@ def definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         inline.map, inline.children = [start, state.line], []
         state.push("paragraph_close", "p", -1)
     return True
+
+
+def underlined_title(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A heading with a line of `=` or `-` below it; dashes below a sentence are a rule.
+
+    Models write `---` between sections, often without the empty line that CommonMark wants above.
+    """
+    begun, kind = len(state.tokens), state.parentType
+    if silent or not lheading(state, start, end, silent):
+        return False
+    opening, title = state.tokens[begun], state.tokens[begun + 1].content
+    if opening.markup == "=" or may_be_title(title):
+        return True
+    del state.tokens[begun:]
+    state.line, state.parentType = start, kind
+    return False
+
+
+def tight_heading(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A heading without a blank behind its marks (`##标题`); one mark alone begins a hashtag."""
+    if _first(state, start) != "#" or state.is_code_block(start):
+        return False
+    line = _line(state, start)
+    marks = TIGHT_HEADING.match(line)
+    if marks is None or silent:
+        return marks is not None
+    level, place = len(marks[0]), [start, start + 1]
+    opening = state.push("heading_open", f"h{level}", 1)
+    opening.markup, opening.map = marks[0], place
+    inline = state.push("inline", "", 0)
+    inline.content = _CLOSING_MARKS.sub("", line[level:]).strip()
+    inline.map, inline.children = place, []
+    state.push("heading_close", f"h{level}", -1).markup = marks[0]
+    state.line = start + 1
+    return True
+
+
+def may_be_title(text: str) -> bool:
+    """Whether a paragraph with dashes below it looks like a title: short, in one line, no
+    sentence."""
+    bare = text.strip().rstrip("*_")
+    return len(bare) <= LONGEST_TITLE and "\n" not in bare and bare[-1:] not in _SENTENCE_ENDS
 
 
 def _line(state: StateBlock, number: int) -> str:

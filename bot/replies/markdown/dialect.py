@@ -2,8 +2,9 @@
 
 The dialect is CommonMark with tables and strikethrough, except where CommonMark mangles answers:
 emphasis beside wide punctuation (`flanking`), pipes in code (`table_rows`), Markdown in fences
-(`fences`), formulas (`math`), and `<…>`, where only web and mail addresses are links. HTML is
-text. Every renderer uses this parser, so a reply means the same on all surfaces.
+(`fences`), formulas (`math`), names from programs (`code_names`), and `<…>`, where only web and
+mail addresses are links. HTML is text. Every renderer uses this parser, so a reply means the same
+on all surfaces.
 
 Tokens beyond markdown-it's: `math_inline`, `math_block` and, with `spoilers`, `spoiler_open` and
 `spoiler_close`.
@@ -28,7 +29,10 @@ from bot.replies.markdown.block_rules import (
     formula_block,
     nested_fence,
     pipe_table,
+    tight_heading,
+    underlined_title,
 )
+from bot.replies.markdown.code_names import keeps_backslash
 from bot.replies.markdown.code_spans import BacktickRuns
 from bot.replies.markdown.flanking import LONGEST_RUN, flanks
 from bot.replies.markdown.math import formula_end
@@ -60,6 +64,7 @@ def make_parser(
     parser.disable(["html_block", "html_inline"])
     inline, block = parser.inline.ruler, parser.block.ruler
     inline.before("escape", "formula", _formula)
+    inline.before("escape", "path", _path)
     inline.at("emphasis", _emphasis)
     inline.at("strikethrough", _strikethrough)
     inline.at("autolink", _autolink)
@@ -69,6 +74,8 @@ def make_parser(
     block.before("fence", "nested_fence", nested_fence, INTERRUPTS)
     block.before("fence", "formula_block", formula_block, INTERRUPTS)
     block.at("reference", definition)
+    block.at("lheading", underlined_title)
+    block.before("heading", "tight_heading", tight_heading, INTERRUPTS)
     if spoilers:
         inline.before("emphasis", "spoiler", _spoiler)
         parser.inline.add_terminator_char("|")
@@ -156,6 +163,14 @@ def _formula(state: StateInline, silent: bool) -> bool:
     return True
 
 
+def _path(state: StateInline, silent: bool) -> bool:
+    r"""A backslash of a Windows path, such as `C:\Users\me\.ssh`, and the character after it."""
+    if state.src[state.pos] != "\\" or not keeps_backslash(state.src, state.pos):
+        return False
+    following = state.src[state.pos + 1 : min(state.pos + 2, state.posMax)].strip()
+    return _text(state, 1 + len(following)) if not silent else _skip(state, 1 + len(following))
+
+
 def _spoiler(state: StateInline, silent: bool) -> bool:
     """Discord's `||hidden||`: bars that touch their text, on one line, not inside words."""
     if state.src[state.pos] != "|":
@@ -178,6 +193,11 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
     """Whether no ASCII word touches either side, because `a||b||c` is code."""
     sides = text[start - 1 : start] + text[end : end + 1]
     return not any(side.isascii() and side.isalnum() for side in sides)
+
+
+def _skip(state: StateInline, length: int) -> bool:
+    state.pos += length
+    return True
 
 
 # ── links ─────────────────────────────────────────────────────────────────────────────────────

@@ -19,11 +19,18 @@ import re
 from dataclasses import dataclass, field
 
 LANGUAGES = frozenset(("markdown", "md", "mdx", "gfm", "mkd", "rmd", "qmd"))
+_LANGUAGE = re.compile(r"\s*[{.]{0,2}([\w+#.-]{1,40})")
 _LINE = re.compile(r"[ \t]*+(`{3,}+|~{3,}+)[ \t]*+([^\n]*)")
 _OPENING = re.compile(r"(`{3,}+|~{3,}+)([^\n`]*)\n")
 _CONTINUED = re.compile(r"[+~]\d{1,3}")
 _AFTER_BLANK = "_"
 _CLOSES_ALL = 6
+
+
+def language_of(info: str) -> str:
+    """The language in an info string, also as `{.python}`, `js{1,3}` or `python:app.py`."""
+    found = _LANGUAGE.match(info)
+    return found[1] if found else ""
 
 
 def contains_markdown(info: str) -> bool:

@@ -7,7 +7,8 @@ The rule is CommonMark's with two changes, which every parser of the project sha
   a letter beyond ASCII as an edge, as in https://github.com/tats-u/markdown-cjk-friendly
   (specification.md), extended to Thai, Arabic and all other scripts.
 - Arithmetic and file patterns (`2**3**4`, `src/**/*.ts`) are text, and so are the underscores of a
-  bare web address (`https://example.org/__init__.py`).
+  bare web address (`https://example.org/__init__.py`), of a program's name (`__init__`) and of a
+  blank to fill in (`____`).
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
+from bot.replies.markdown.code_names import is_name_mark
+
 LONGEST_RUN = 64
 """The longest run that may be emphasis; a longer one is a drawn line."""
+
+LONGEST_UNDERSCORES = 3
+"""The same for underscores: more are a blank to fill in (`____是首都，____。`)."""
 
 LONGEST_ADDRESS = 1_000
 """How many characters before an underscore are searched for the start of a web address."""
@@ -39,13 +45,16 @@ class Flanks(NamedTuple):
 
 def flanks(text: str, start: int, end: int, limit: int | None = None) -> Flanks:
     """Whether the run `text[start:end]` may open and close; ignores text from `limit` on."""
+    if text[start] == "_" and end - start > LONGEST_UNDERSCORES:
+        return Flanks(False, False)
     before, after = _neighbors(text, start, end, limit)
     found = _flanks(text[start], _blocks(before), _blocks(after), before, after)
     if found == (False, False) or text[start] == "~":
         return found
     if text[start] == "_":
         inside = _ADDRESS_CONTINUES.match(text, end) and _follows_address(text, start)
-        return Flanks(False, False) if inside else found
+        is_plain = inside or is_name_mark(text, start, end)
+        return Flanks(False, False) if is_plain else found
     return _without_patterns(found, text, start, end, before, after)
 
 

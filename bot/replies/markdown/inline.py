@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import regex  # type: ignore[import-untyped]  # it comes without types
 
+from bot.replies.markdown.code_names import may_begin_name, may_begin_share
 from bot.replies.markdown.code_spans import BacktickRuns
 from bot.replies.markdown.flanking import LONGEST_RUN, Flanks, flanks, may_continue_address
 from bot.replies.markdown.math import OpenFormula, formula_end, open_formula
@@ -159,7 +160,7 @@ class _InlineParser:
             self._consume_backticks(token, at, at_end)
         elif char == "]":
             self._close_bracket(at)
-        elif at_end and self._may_change(token):
+        elif (at_end and self._may_change(token)) or self._may_be_share(token, at):
             self._found.hold_from = at
         elif char in "*_~|":
             self._consume_delimiter(token, at)
@@ -271,7 +272,7 @@ class _InlineParser:
     def _consume_delimiter(self, token: str, at: int) -> None:
         if len(token) > LONGEST_RUN:
             return
-        if token[0] == "_" and not self._ended and may_continue_address(self._text, at, self._at):
+        if token[0] == "_" and not self._ended and self._may_be_name(token, at):
             self._found.hold_from = at
             return
         opens, closes = _flanks(self._text, at, self._at)
@@ -284,6 +285,16 @@ class _InlineParser:
         if left and opens and not (token[0] == "~" and len(token) != 2):
             start = self._at - left
             self._push(Opener(start, token[0], left, closes, len(token)))
+
+    def _may_be_name(self, token: str, at: int) -> bool:
+        """Whether the next characters decide if underscores belong to an address or a name."""
+        if may_continue_address(self._text, at, self._at):
+            return True
+        return len(token) == 2 and may_begin_name(self._text, at)
+
+    def _may_be_share(self, token: str, at: int) -> bool:
+        """Whether the next characters decide if backslashes begin a path in a network."""
+        return not self._ended and token[1:] == "\\" and may_begin_share(self._text, at)
 
     def _close(self, token: str, at: int, left: int, *, can_open: bool) -> int:
         """Pair a closing run with the nearest opener; return how many marks the pair uses."""

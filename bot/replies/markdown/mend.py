@@ -19,7 +19,7 @@ from bot.replies.markdown.table_rows import escape_inner_pipes, last_cell_start
 _SEPARATOR = re.compile(r"[\s>]*+[|:\- \t]*+\Z")
 # At the beginning of a page: a list, a heading, a quote, code, a heading's underline, a table.
 _BLOCK = re.compile(
-    r"[-+*](\s|$)|#{1,6}(\s|$)|>|\d{1,9}[.)](\s|$)|```|~~~|=+\s*$|-+\s*$|\|| {4}|\t"
+    r"[-+*](\s|$)|#{1,6}(\s|$)|##|>|\d{1,9}[.)](\s|$)|```|~~~|=+\s*$|-+\s*$|\|| {4}|\t"
 )
 LONGEST_MARKS = 400
 """Characters of a line of markers that is held back; a longer line is shown as it arrives."""

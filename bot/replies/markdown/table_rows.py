@@ -13,6 +13,7 @@ from itertools import pairwise
 from bot.replies.markdown.code_spans import BacktickRuns
 from bot.replies.markdown.math import formula_end
 
+BREAK = re.compile(r"<br\s{0,4}/?>", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[|:\-][|:\- \t]*+$")
 _DASHES = re.compile(r":?-+:?")
 _SPECIAL = re.compile(r"\\.|`+|\$|\|", re.DOTALL)
@@ -75,6 +76,18 @@ def escape_for_gfm(row: str, columns: int) -> str:
         return row
     edges = {end for _, end in found} | {start - 1 for start, _ in found}
     return _with_backslashes(row, [at for at in _pipes(row) if at not in edges])
+
+
+def replace_breaks(row: str, by: str) -> str:
+    """The row with `by` for each `<br>` outside code, the only line break that a cell can have."""
+    if "<" not in row:
+        return row
+    parts, at = [], 0
+    for start, end in BacktickRuns(row).spans():
+        if end is not None:
+            parts += [BREAK.sub(by, row[at:start]), row[start:end]]
+            at = end
+    return "".join([*parts, BREAK.sub(by, row[at:])])
 
 
 def escape_inner_pipes(row: str) -> str:

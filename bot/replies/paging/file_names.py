@@ -12,6 +12,8 @@ from functools import cache
 
 from pygments.lexers import get_all_lexers
 
+from bot.replies.markdown.fences import language_of
+
 _ENDINGS = """
 adoc asm awk c cc cfg clj cmake conf cpp cs css csv cxx dart diff dockerfile erl ex f90 fs glsl go
 gradle graphql groovy h hcl hpp hs htm html ini ipynb java jl js json jsonl jsx kt kts less lisp log
@@ -54,6 +56,7 @@ def file_name(info: str, code: str) -> str:
     for name in offered:
         if (plain := _NAME.fullmatch(name)) and plain[1] in ENDINGS:
             return name
+    language = language_of(info).lower()
     ending = language if language in ENDINGS else _endings_by_language().get(language, "txt")
     return f"{'data' if ending in DATA else 'code'}.{ending}"
 
