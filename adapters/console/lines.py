@@ -94,6 +94,7 @@ class KeyboardLines:
             history=FileHistory(str(self._history)),
             completer=make_completer(self._words, self._arguments),
             complete_while_typing=False,
+            enable_suspend=True,
         )
         while True:
             try:

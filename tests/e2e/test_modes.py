@@ -433,8 +433,10 @@ async def test_control_c_stops_the_answer_and_not_the_program(
         assert await terminal.wait_exit() == 0
     async with Terminal(tmp_path, environ | {"NO_COLOR": "1"}) as terminal:
         await terminal.shows("you>")
+        await terminal.type("\x1a")  # suspends under a shell, and is no character of the line
         await terminal.type("code\r")
         await terminal.asks_after("```py\r\nreturn 1\r\n```")
+        assert (await model.last("code")).body["messages"][-1]["content"] == "code"
         await terminal.type("\x04")
         assert await terminal.wait_exit() == 0
 
