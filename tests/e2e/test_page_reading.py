@@ -11,7 +11,7 @@ from playwright.async_api import Route, expect
 
 from tests.sims.model.answers import Answer
 from tests.support.axe import violations, violations_in_both
-from tests.support.browser import PHONE, House, Tab, Visitor, needs_browser
+from tests.support.browser import PHONE, House, Tab, Visitor, needs_browser, until
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]
@@ -231,6 +231,20 @@ async def test_page_follows_a_growing_reply_at_the_end(visit: Visit, house: Hous
     await expect(reply).to_have_attribute("data-state", "done")
     left = "node => node.scrollHeight - node.scrollTop - node.clientHeight"
     assert await tab.thread.locator(".scroll").evaluate(left) < 2
+    await expect(tab.thread.locator(".pill")).to_be_hidden()
+
+
+async def test_page_follows_after_a_tall_draft_was_sent(visit: Visit, house: House) -> None:
+    """The box becomes small again, which moves the text above it without the reader's doing."""
+    await house.model.script(Answer(match="first", text="A line.\n\n" * 40, rate=2000))
+    await house.model.script(Answer(match="tall", text="The answer to it.", rate=2000))
+    tab = await (await visit(house)).tab()
+    await tab.mention("first")
+    await tab.wait_reply("A line.")
+    await tab.say("tall\n" * 40)
+    await tab.wait_reply("The answer to it.")
+    left = "node => node.scrollHeight - node.scrollTop - node.clientHeight"
+    await until(lambda: tab.thread.locator(".scroll").evaluate(f"{left} < 2"))
     await expect(tab.thread.locator(".pill")).to_be_hidden()
 
 

@@ -175,8 +175,10 @@ export class Feed {
     const left = scrollHeight - scrollTop - clientHeight;
     // The end at the previous event: it may have moved since.
     const reached = Math.min(scrollHeight, this.#height) - scrollTop - clientHeight < NEAR_END;
-    // Shrinking content also moves the view up, which is not the reader's doing.
-    const up = scrollTop < this.#top - 0.5 && scrollHeight >= this.#height;
+    // Shrinking content and a taller view, such as above a message box that was emptied, also move the
+    // text down to its end: that is not the reader's doing.
+    const moved = scrollHeight < this.#height || scrollTop > this.#height - clientHeight - 1;
+    const up = scrollTop < this.#top - 0.5 && !moved;
     if (up) this.#stuck = false;
     else if (scrollTop > this.#top && reached) this.#stuck = true;
     if (this.#stuck || left < 2) setHidden(this.pill, true);
