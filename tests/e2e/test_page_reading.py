@@ -236,16 +236,56 @@ async def test_page_follows_a_growing_reply_at_the_end(visit: Visit, house: Hous
 
 async def test_page_follows_after_a_tall_draft_was_sent(visit: Visit, house: House) -> None:
     """The box becomes small again, which moves the text above it without the reader's doing."""
-    await house.model.script(Answer(match="first", text="A line.\n\n" * 40, rate=2000))
-    await house.model.script(Answer(match="tall", text="The answer to it.", rate=2000))
+    await house.model.script(Answer(match="fill the view", text="A line.\n\n" * 40, rate=2000))
+    await house.model.script(Answer(match="a tall draft", text="The answer to it.", rate=2000))
     tab = await (await visit(house)).tab()
-    await tab.mention("first")
+    await tab.mention("fill the view")
     await tab.wait_reply("A line.")
-    await tab.say("tall\n" * 40)
+    await tab.say("a tall draft\n" * 40)
     await tab.wait_reply("The answer to it.")
     left = "node => node.scrollHeight - node.scrollTop - node.clientHeight"
     await until(lambda: tab.thread.locator(".scroll").evaluate(f"{left} < 2"))
     await expect(tab.thread.locator(".pill")).to_be_hidden()
+
+
+async def test_the_beginning_of_a_long_thread_can_be_loaded(visit: Visit, house: House) -> None:
+    """The messages on the screen stay where they are, and the whole is there after another reading.
+
+    One response has 500 messages; here, the first one has two.
+    """
+    tab = await (await visit(house)).tab()
+    said = [f"number {n} " + "and so on, " * 150 + "to the end" for n in range(3)]
+    await tab.mention(said[0])
+    await tab.wait_reply("number 0")
+    for text in said[1:]:
+        await tab.say(text)
+        await tab.wait_reply(text[:8])
+    await tab.page.route("**/app/threads/*", _end_only)
+    await tab.page.reload()
+    articles, earlier = tab.thread.locator("article"), tab.page.locator("#earlier")
+    await expect(articles).to_have_count(2)
+    await earlier.focus()
+    top = "node => Math.round(node.getBoundingClientRect().top)"
+    before = await tab.questions.last.evaluate(top)
+    await earlier.press("Enter")
+    await expect(articles).to_have_count(6)
+    assert abs(await tab.questions.last.evaluate(top) - before) <= 1
+    await expect(earlier).to_be_hidden()
+    await expect(tab.questions.last).to_be_focused()
+    await expect(tab.questions.locator(".text")).to_have_text(said)
+    async with tab.page.expect_response(lambda answer: "until=" in answer.url):
+        await tab.thread.get_by_role("button", name="Try again", exact=True).click()
+    await expect(tab.thread.locator(".versions .number")).to_have_text("2 / 2")
+    await expect(tab.questions.locator(".text")).to_have_text(said)
+
+
+async def _end_only(route: Route) -> None:
+    """Answer with the newest two messages if the request is not for a certain part."""
+    response = await route.fetch()
+    thread: dict[str, Any] = await response.json()
+    if "until=" not in route.request.url:
+        thread |= {"messages": thread["messages"][-2:], "earlier": True}
+    await route.fulfill(response=response, body=json.dumps(thread))
 
 
 async def test_in_a_long_thread_only_the_growing_message_is_rendered(

@@ -119,6 +119,7 @@ class Page {
 
   #listen() {
     $(".older").addEventListener("click", () => this.#older());
+    $("#earlier").addEventListener("click", () => this.#earlier());
     addEventListener("online", () => {
       this.sync.hurry();
       this.sender.outbox.hurry();
@@ -235,6 +236,14 @@ class Page {
     if (await this.sync.loadOlder()) this.channel.feed.keepPlace(() => this.draw());
   }
 
+  async #earlier() {
+    const { feed } = this.thread;
+    const first = feed.list.firstElementChild;
+    const isFocused = document.activeElement === $("#earlier");
+    if (await this.sync.loadEarlier()) feed.keepPlace(() => this.draw());
+    if (isFocused && !this.state.open?.earlier) first?.focus({ preventScroll: true });
+  }
+
   // ── drawing ─────────────────────────────────────────────────────────────────────────────────
   draw() {
     const { state } = this;
@@ -244,6 +253,7 @@ class Page {
     this.thread.feed.show(state.threadItems(items));
     setHidden($(".empty"), !this.sync.loaded || !state.isUnused || items.length > 0);
     setHidden($(".older"), state.older === null);
+    setHidden($("#earlier"), !state.open?.earlier);
     this.announcer.started(state.underWay);
     setHidden($("#stop"), !state.isBusy);
     this.thread.root.querySelector(".feed").setAttribute("aria-busy", String(state.isBusy));

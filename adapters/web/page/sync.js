@@ -1,6 +1,7 @@
 // Keeps the page's state in sync with the server: a snapshot first, then events.
 import { EventStream, asApiError, backoff } from "./api.js";
 import { Growth, PROTOCOL } from "./growth.js";
+import { joined } from "./state.js";
 
 const PAGE_OF_THREADS = 50;
 const QUIET_MS = 1_500; // a shorter interruption is not shown
@@ -167,7 +168,8 @@ export class Sync {
       this.#read(async () => {
         const asked = performance.now();
         const number = ++this.#asked;
-        const thread = await this.api.get(`/app/threads/${id}${until === null ? "" : `?until=${until}`}`);
+        const { pages = 0, later = false } = this.state.open ?? {};
+        const thread = await this.#withEarlier(await this.#part(id, until), until === null && !later ? pages : 0);
         const isLate = until === null && number < this.#taken; // a later reading came first, and is newer
         if (id === this.state.openId && !isLate) {
           this.#taken = number;
@@ -181,6 +183,30 @@ export class Sync {
     this.onMissing();
   }
 
+  /** A thread up to the message with the index `until` (null: to the end), or as much as one response has. */
+  #part(id, until) {
+    return this.api.get(`/app/threads/${id}${until === null ? "" : `?until=${until}`}`);
+  }
+
+  /** A thread with up to `pages` further parts, which the reader has loaded before. */
+  async #withEarlier(thread, pages) {
+    let whole = thread;
+    for (let k = 0; k < pages && whole.earlier; k++) whole = joined(await this.#part(thread.id, firstIndex(whole) - 1), whole);
+    return whole;
+  }
+
+  /** Load the messages before those of the open thread. Returns whether they arrived. */
+  async loadEarlier() {
+    const { open } = this.state;
+    if (!open?.earlier) return false;
+    const first = firstIndex(open);
+    const part = await this.persist(() => this.#part(open.id, first - 1));
+    const now = this.state.open; // may have been read again in the meantime
+    if (!part || now?.id !== open.id || firstIndex(now) !== first) return false;
+    this.state.takeEarlier(part);
+    return true;
+  }
+
   /** Load the channel's next older page. Returns whether it arrived. */
   async loadOlder() {
     const before = encodeURIComponent(this.state.older);
@@ -191,3 +217,6 @@ export class Sync {
     return Boolean(page);
   }
 }
+
+/** The index of the first message; a question that waits for its turn has none. */
+const firstIndex = ({ messages }) => messages.find(({ index }) => Number.isInteger(index)).index;
