@@ -408,6 +408,38 @@ async def test_the_terminal_connects_to_a_running_bot(model: ModelSim, tmp_path:
         assert "set HTTP_PORT" in err and "Traceback" not in err
 
 
+async def test_forgetting_a_person_also_empties_the_terminals_history(tmp_path: Path) -> None:
+    """The file and the arrow keys have nothing that was written before."""
+    async with Terminal(tmp_path, {"LLM": "echo", "TERM": "xterm"}) as terminal:
+        await terminal.shows("you>")
+        await terminal.type("a secret question\r")
+        await terminal.asks_after("I only repeat")
+        await terminal.type("/forget me\r")
+        await terminal.asks_after("To confirm")
+        assert "a secret question" in (tmp_path / ".threadline_history").read_text()
+        await terminal.type("/forget me yes\r")
+        await terminal.asks_after("Your receipt")
+        assert (tmp_path / ".threadline_history").read_bytes() == b""
+        await terminal.type("\x1b[A\x1b[Aafter it\r")
+        await terminal.asks_after("You wrote:\r\n\r\nafter it\r\n")
+        await terminal.type("/quit\r")
+        assert await terminal.wait_exit() == 0
+    for path in tmp_path.iterdir():
+        assert b"a secret question" not in path.read_bytes(), path
+
+
+async def test_terminal_works_in_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    """Our container's root is read-only, and so is /proc, even for root."""
+    database = f"sqlite:///{tmp_path / 'threadline.db'}"
+    environ = {"LLM": "echo", "TERM": "xterm", "DATABASE_URL": database}
+    async with Terminal(Path("/proc"), environ) as terminal:
+        await terminal.shows("you>")
+        await terminal.type("hello\r")
+        await terminal.asks_after("I only repeat")
+        await terminal.type("/quit\r")
+        assert await terminal.wait_exit() == 0
+
+
 async def test_control_c_stops_the_answer_and_not_the_program(
     model: ModelSim, tmp_path: Path
 ) -> None:
