@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -192,6 +193,44 @@ async def test_phone_shows_one_pane_at_a_time(visit: Visit, house: House) -> Non
     await expect(tab.channel).to_be_hidden()
     await tab.page.go_back()
     await expect(tab.channel).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [320, 390])
+async def test_a_long_name_of_a_user_is_shortened_on_a_phone(
+    visit: Visit, house: House, width: int
+) -> None:
+    """The header keeps its height, and its last button stays on the screen; 320 is 400 % zoom."""
+    tab = await (await visit(house, viewport=PHONE | {"width": width})).tab()
+    header, user = tab.page.locator("header.bar"), tab.page.locator("#user")
+    await expect(user).to_have_attribute("title", re.compile("user"))
+    height = "node => node.offsetHeight"
+    before = await header.evaluate(height)
+    await user.evaluate("node => { node.textContent = 'Bartholomaeus-von-und-zu-'.repeat(3); }")
+    assert await header.evaluate(height) == before
+    assert await tab.page.locator("#leave").evaluate(
+        "node => node.getBoundingClientRect().right <= innerWidth"
+    )
+
+
+async def test_back_closes_the_dialog_and_the_menu_above_the_place(
+    visit: Visit, house: House
+) -> None:
+    """Otherwise they would stand above another thread, or above the channel."""
+    tab = await (await visit(house)).tab()
+    await tab.mention("a thread to leave")
+    await tab.wait_reply("a thread to leave")
+    settings = tab.page.locator("#settings-dialog")
+    await tab.page.locator("#settings").click()
+    await expect(settings).to_be_visible()
+    await tab.page.go_back()
+    await expect(settings).to_be_hidden()
+    await expect(tab.thread).to_be_hidden()
+    await tab.page.go_forward()
+    menu = tab.page.locator("#thread-actions")
+    await tab.page.locator("#thread-menu").click()
+    await expect(menu).to_be_visible()
+    await tab.page.go_back()
+    await expect(menu).to_be_hidden()
 
 
 async def test_long_reply_keeps_scroll_position_and_selection(

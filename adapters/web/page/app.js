@@ -169,6 +169,7 @@ class Page {
   #drawSession({ user, needs_token, default_model, may_connect, version, models = [] }) {
     this.commands.models.reset(models);
     setText($("#user"), needs_token ? user : "");
+    $("#user").title = $("#user").textContent; // in case it is shortened
     $("#leave").hidden = !needs_token;
     $(".no-model").hidden = default_model !== "demo" && default_model !== "echo";
     $(".no-model button").hidden = !may_connect;
