@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -54,6 +55,7 @@ def main(
 
     If no model is set, the servers in `local_servers` are offered; None means the well-known ones.
     """
+    _write_any_character()
     parser = build_parser()
     options = parser.parse_args(arguments, argparse.Namespace(local_servers=local_servers))
     if options.run is None:
@@ -63,7 +65,9 @@ def main(
     try:
         _warn_of_unknown_names()
         settings = load(os.environ)
-        return int(options.run(settings, options) or 0)
+        code = int(options.run(settings, options) or 0)
+        sys.stdout.flush()
+        return code
     except SettingsError as error:
         for setting, problem in error.problems:
             print(f"threadline: {setting}: {problem}", file=sys.stderr)
@@ -71,8 +75,23 @@ def main(
     except ThreadlineError as error:
         print(f"threadline: {error}", file=sys.stderr)
         return FAILURE
+    except BrokenPipeError:  # as in `threadline config | head -1`
+        _discard_output()
+        return FAILURE
     except KeyboardInterrupt:
         return FAILURE
+
+
+def _write_any_character() -> None:
+    """Where the locale lacks a character, such as “…” in ASCII, write a question mark."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() != "utf-8":
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _discard_output() -> None:
+    """Send what is left in stdout's buffer nowhere: the interpreter flushes it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
 
 
 def _warn_of_unknown_names() -> None:

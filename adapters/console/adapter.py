@@ -13,6 +13,7 @@ from typing import TextIO
 from adapters.console.attachments import Attachments
 from adapters.console.interrupt import stop_on_interrupt
 from adapters.console.lines import LineReader
+from adapters.console.output import ReplyOutput
 from adapters.console.surface import (
     ConsoleRenderer,
     ConsoleSurface,
@@ -61,7 +62,7 @@ class ConsoleAdapter:
         self._author = Author(id="local", name=_user_name())
         self._lines, self._clock, self._piped = lines, clock, piped
         self._attachments, self._models = attachments or Attachments(), models
-        self._out = _RecordingOutput(out)
+        self._out = ReplyOutput(out)
         self._reply = ReplyText(self._out)  # the newest one's
         self.turn: int | None = None  # the newest reply's
         self._rate_limiter = AccountRateLimiter(limits, clock)
@@ -84,11 +85,15 @@ class ConsoleAdapter:
         """Do nothing: a refused line has already printed the reason."""
 
     async def run(self, inbox: Inbox) -> None:
-        """Read lines until the end of input, each one after the reply to the previous one."""
+        """Read lines until the end of input, each one after the reply to the previous one.
+
+        Raises BrokenPipeError or AnswerFailed if a reply cannot be written.
+        """
         await inbox.connected(NAME)
         async for line in self._lines:
             with stop_on_interrupt(lambda: self._stop(inbox)):
                 await self._handle_line(inbox, line)
+            self._out.require()
 
     def greet(self, model: str) -> None:
         """Print the model that answers and the conversation's name."""
@@ -105,11 +110,15 @@ class ConsoleAdapter:
         return surface
 
     def finish(self, content: str) -> None:
-        """In a pipe, write the rest of the newest answer, rendered like its beginning."""
+        """In a pipe, write the rest of the newest answer, rendered like its beginning.
+
+        Raises BrokenPipeError or AnswerFailed if it cannot be written.
+        """
         written, text = self._out.text, self._reply.whole(content)
         rest = text[len(written) :] if text.startswith(written) else f"\n{text}"
         self._out.write(rest + "\n" if written or text else "")
         self._out.flush()
+        self._out.require()
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """Empty: no one wrote in the terminal before the conversation."""
@@ -175,6 +184,18 @@ class ConsoleAdapter:
             seconds = await inbox.wait_seconds(self._key, self._author)
             self._fail(access_texts.too_early(seconds, own=True))
         if receipt in (Receipt.QUESTION, Receipt.COMMAND):
+            await self._wait_for_answer(inbox)
+
+    async def _wait_for_answer(self, inbox: Inbox) -> None:
+        """Wait for the end of the reply, and stop the reply if it cannot be written any more."""
+        waits = [asyncio.ensure_future(e.wait()) for e in (self._answered, self._out.failed)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not self._answered.is_set():
+            await self._stop(inbox)
             await self._answered.wait()
 
     async def _refuse(self, inbox: Inbox) -> None:
@@ -199,23 +220,6 @@ class ConsoleAdapter:
             address=Address.DIRECT,
             sent_at=self._clock.time(),
         )
-
-
-class _RecordingOutput:
-    """A text stream that also records in `text` what it writes."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out, self.text = out, ""
-
-    def write(self, text: str) -> None:
-        self.text += text
-        self._out.write(text)
-
-    def flush(self) -> None:
-        self._out.flush()
-
-    def isatty(self) -> bool:
-        return self._out.isatty()
 
 
 def _user_name() -> str:

@@ -23,6 +23,7 @@ from bot.domain.model_names import plain
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
     from prompt_toolkit.document import Document
+    from prompt_toolkit.history import History
 
 ListWords = Callable[[], Awaitable[Sequence[str]]]
 """Lists the words that may follow a command; may ask a server."""
@@ -85,15 +86,17 @@ class KeyboardLines:
         self._history, self._words, self._arguments = history, words, arguments
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        """Lines until /quit, Ctrl-D, or Ctrl-C on an empty line."""
-        from prompt_toolkit import PromptSession  # takes 0.2 s, so a pipe does not import it
-        from prompt_toolkit.history import FileHistory
+        """Lines until /quit, Ctrl-D, or Ctrl-C on an empty line.
 
-        make_private(self._history)
+        A confirmed /forget also empties the history, which has the person's questions.
+        """
+        from prompt_toolkit import PromptSession  # takes 0.2 s, so a pipe does not import it
+
         session: PromptSession[str] = PromptSession(
-            history=FileHistory(str(self._history)),
+            history=self._open_history(),
             completer=make_completer(self._words, self._arguments),
             complete_while_typing=False,
+            enable_suspend=True,
         )
         while True:
             try:
@@ -101,11 +104,23 @@ class KeyboardLines:
                 if line.strip().lower() in terminal_texts.QUIT:
                     return
                 yield line
+                if tuple(line.lower().split()) == terminal_texts.FORGET:
+                    self._history.unlink(missing_ok=True)
+                    session.default_buffer.history = self._open_history()
             except EOFError:
                 return
             except KeyboardInterrupt:
                 if not session.default_buffer.text:
                     return
+
+    def _open_history(self) -> History:
+        from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+        try:
+            make_private(self._history)
+        except OSError:  # a folder that is read-only, as in our container
+            return InMemoryHistory()
+        return FileHistory(str(self._history))
 
 
 def make_completer(words: Sequence[str], arguments: Mapping[str, ListWords]) -> Completer:

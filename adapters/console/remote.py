@@ -73,7 +73,10 @@ class RemoteChat:
         self._thread: str | None = None
 
     async def run(self) -> None:
-        """Send lines and write replies until input ends. Raises BotUnreachable and AnswerFailed."""
+        """Send lines and write replies until input ends.
+
+        Raises BotUnreachable, AnswerFailed, and BrokenPipeError if the output's reader has ended.
+        """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS)
         async with aiohttp.ClientSession(
             self._origin, headers=self._headers, timeout=timeout
@@ -124,7 +127,11 @@ class RemoteChat:
         if response["answer"]:
             self._print(self._render(response["answer"]))
         elif response["receipt"] in ("question", "command"):
-            await self._follow(events)
+            try:
+                await self._follow(events)
+            except BrokenPipeError:  # no reader is left: `threadline chat … | head`
+                await self._stop()
+                raise
 
     async def _follow(self, events: AsyncIterator[tuple[str, Any]]) -> None:
         """Write the thread's next reply while it grows, until the reply ends."""

@@ -17,7 +17,7 @@ from adapters.discord.backfill import LAG
 from adapters.discord.backlog import read_backlog
 from adapters.discord.buttons import choice_view
 from adapters.discord.channels import DIRECT_MESSAGES, PLATFORM
-from adapters.discord.client import ThreadlineClient, intents, server_urls
+from adapters.discord.client import ThreadlineClient, intents, server_urls, silence_voice_warnings
 from adapters.discord.client_runner import ClientRunner
 from adapters.discord.directory import DiscordDirectory
 from adapters.discord.doctor import Doctor
@@ -263,6 +263,7 @@ class DiscordAdapter:
                     self._rest.disconnect()
 
     def _client_for_checks(self) -> discord.Client:
+        silence_voice_warnings()
         client = discord.Client(intents=intents(), proxy=http_proxy_for(Route.BASE))
         install_http(client, rate_limiter=self._rest.rate_limiter, clock=self._clock)
         return client

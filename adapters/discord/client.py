@@ -36,6 +36,11 @@ log = structlog.stdlib.get_logger(__name__)
 DISALLOWED_INTENTS = 4014  # documented close code
 
 
+def silence_voice_warnings() -> None:
+    """Call it before making a client: otherwise discord.py warns that voice needs more packages."""
+    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
+
+
 def intents() -> discord.Intents:
     """The intents that the bot needs; message content is a privileged one."""
     return discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=True)
@@ -66,8 +71,7 @@ class ThreadlineClient(discord.Client):
         members: Members,
         cluster: Cluster,
     ) -> None:
-        # Otherwise discord.py warns at every start that voice needs more packages.
-        discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
+        silence_voice_warnings()
         super().__init__(
             intents=intents(),
             allowed_mentions=discord.AllowedMentions.none(),

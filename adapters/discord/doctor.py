@@ -74,7 +74,7 @@ class Doctor:
             except PlatformError as error:
                 if isinstance(error.__cause__, discord.LoginFailure):
                     return [_failed("Discord token", "refused", TOKEN_ADVICE)]
-                return [_failed("Discord", f"cannot be reached: {error}", "check the network")]
+                return [_unreachable(error)]
             found = [_login(client), _intent(client)]
             found += _public(client) + _interactions(client)
             found += await self._run("Discord guilds", client, _guilds)
@@ -98,6 +98,13 @@ class Doctor:
             return list(await attempt(check(client), within=CHECK_SECONDS))
         except PlatformError as error:
             return [_failed(subject, f"could not be read: {error}", "run this again in a moment")]
+
+
+def _unreachable(error: PlatformError) -> Finding:
+    """What Discord answered is for people; the text of a network library's error is not."""
+    answered = isinstance(error.__cause__, discord.HTTPException)
+    detail = f"cannot be reached: {error}" if answered else "cannot be reached"
+    return _failed("Discord", detail, "check the network, HTTPS_PROXY and DISCORD_API_URL")
 
 
 def _login(client: discord.Client) -> Finding:

@@ -76,12 +76,15 @@ class ThreadReader:
     ) -> dict[str, Any]:
         """One thread with its messages and its running reply.
 
-        With `until`, those up to the message with this index; `later` says whether others follow.
+        With `until`, those up to the message with this index; `later` says whether others follow,
+        `earlier` whether others come before.
         """
         newest = self._hub.newest(user)  # taken before reading: the data is at least as new
         record = await self.record(user, thread)
         conversation = record.conversation
         shared = shared_channel(conversation.key)
+        messages = await self._messages(conversation.id, until)
+        earlier = await self._has_earlier(conversation.id, messages)
         listed = await self._places.thread(conversation.key) if shared is None else None
         return {
             "event": newest,
@@ -92,17 +95,25 @@ class ThreadReader:
             **page_choices(conversation, self._models),
             "epoch": conversation.epoch,
             "votes": await self._votes(user, conversation.key),
-            **await self._branch(conversation.id, until),
+            "messages": messages,
+            "versions": versions_of(
+                messages,
+                await self._library.versions(conversation.id),
+                first=_first_index(messages) if earlier else 0,
+                last=until,
+            ),
+            "earlier": earlier,
             "later": await self._has_later(conversation.id, until),
         }
 
-    async def _branch(self, conversation: int, until: int | None) -> dict[str, Any]:
-        messages = await self._messages(conversation, until)
-        places = await self._library.versions(conversation)
-        return {"messages": messages, "versions": versions_of(messages, places)}
-
     async def _votes(self, user: str, key: ConversationKey) -> dict[str, Any] | None:
         return None if self._feedback is None else await self._feedback.votes(key, user)
+
+    async def _has_earlier(self, conversation: int, messages: Sequence[Mapping[str, Any]]) -> bool:
+        first = _first_index(messages)
+        return first > 0 and bool(
+            await self._library.latest(conversation, limit=1, until=first - 1)
+        )
 
     async def _has_later(self, conversation: int, until: int | None) -> bool:
         if until is None:
@@ -151,17 +162,28 @@ class ThreadReader:
         return record
 
 
+def _first_index(messages: Sequence[Mapping[str, Any]]) -> int:
+    return next((each["index"] for each in messages if each["index"] is not None), 0)
+
+
 def versions_of(
-    messages: Sequence[Mapping[str, Any]], places: Sequence[Sequence[tuple[int, bool]]]
+    messages: Sequence[Mapping[str, Any]],
+    places: Sequence[Sequence[tuple[int, bool]]],
+    *,
+    first: int = 0,
+    last: int | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """The versions of each place, oldest first, by the id of the message that offers them.
 
-    This is the question or the answer itself. If it was deleted, it is the next message or, at the
-    end, the last one.
+    `messages` are a part of the thread: those with the indexes from `first` to `last` (None: to the
+    end); places outside it are left out. The message that offers them is the question or the answer
+    itself. If it was deleted, it is the next message or, at the end, the last one.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for place in places:
         shown = next(number for number, is_shown in place if is_shown)
+        if shown < first or (last is not None and shown > last):
+            continue
         later = (each for each in messages if each["index"] is None or each["index"] >= shown)
         host = next(later, messages[-1] if messages else None)
         if host is not None:

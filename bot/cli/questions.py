@@ -9,13 +9,13 @@ from bot.domain.errors import ThreadlineError
 
 
 class NoAnswer(ThreadlineError):
-    """The input ended before an answer."""
+    """The input ended before an answer, or a person at a terminal pressed Ctrl-D."""
 
     def __init__(self, question: str) -> None:
-        super().__init__(
-            f"No answer to “{question}”: write the answers into the input, one a line, or use the "
-            "options that --help lists."
-        )
+        how = "write the answers into the input, one a line, or use the options that --help lists."
+        if sys.stdin.isatty():
+            how = "nothing more is written to .env."
+        super().__init__(f"No answer to “{question}”: {how}")
 
 
 def say(text: str) -> None:
@@ -36,7 +36,11 @@ def ask_hidden(question: str) -> str:
     try:
         return getpass.getpass(f"{question}: ").strip()
     except EOFError:
+        print()
         raise NoAnswer(question) from None
+    except KeyboardInterrupt:  # the next prompt of the shell begins a line
+        print()
+        raise
 
 
 def _read(question: str, prompt: str) -> str:
@@ -46,6 +50,9 @@ def _read(question: str, prompt: str) -> str:
         except EOFError:
             print()
             raise NoAnswer(question) from None
+        except KeyboardInterrupt:
+            print()
+            raise
     print(prompt, flush=True)
     line = sys.stdin.readline()
     if not line:

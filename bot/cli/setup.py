@@ -129,9 +129,10 @@ def _ask_provider(offers: Offers) -> str:
     for number, offer in enumerate(menu, 1):
         models = ", ".join(offer.models[:SHOWN_MODELS])
         say(f"{number:4}  {offer.title}" + (f" on this machine: {models}" if not offer.key else ""))
-    answer = ask("Which one? Its number or its name", "1")
-    if answer.isascii() and answer.isdigit() and 1 <= int(answer) <= len(menu):
-        return menu[int(answer) - 1].name
+    while (answer := ask("Which one? Its number or its name", "1")).isdecimal():
+        if answer in (numbers := {str(number): offer.name for number, offer in enumerate(menu, 1)}):
+            return numbers[answer]
+        say(f"{answer} is not one of these: write a number from 1 to {len(menu)}, or a name.")
     titles = {offer.title.lower(): offer.name for offer in menu}
     return titles.get(answer.lower(), answer.lower())
 

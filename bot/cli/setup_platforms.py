@@ -76,6 +76,8 @@ def _try(settings: Settings, platform: str, values: Mapping[str, str]) -> int:
 
     Raises SettingsError for values that are malformed or refused.
     """
+    from bot.common import logs
+
     variables = settings.variables
     for name, value in values.items():
         if not value:
@@ -85,6 +87,7 @@ def _try(settings: Settings, platform: str, values: Mapping[str, str]) -> int:
     if variables.path is None:
         raise SettingsError(next(iter(values)), texts.NO_FILE)
     trial = load({**variables.environ, **values}, variables.path)
+    logs.configure(level="ERROR", form=trial.log_format, secrets=trial.secrets())
     findings = _check(trial, platform)
     refused = [each for each in findings if _is_failed_token(each)]
     if refused:

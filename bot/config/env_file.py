@@ -13,7 +13,7 @@ from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 
 from bot.config import text_file
 from bot.domain.errors import SettingsError
@@ -71,23 +71,34 @@ _UNSHARED = frozenset(OTHER_NAMES) - {
 STANDARD = "OTEL_"
 """The prefix of the standard variables for traces, which OpenTelemetry reads."""
 
+_QUOTED = re.compile(r"(?:export\s+)?(?P<name>[\w.-]+)\s*=\s*(?P<quote>[\"'])")
 _COMMENT = re.compile(r"\s#.*\Z", re.DOTALL)
 
 
 def read(path: Path) -> dict[str, str]:
     """The names and values in a `.env` file; empty if the file does not exist.
 
-    Raises SettingsError if the file cannot be read, or has a line without NAME=VALUE.
+    Raises SettingsError if the file cannot be read, or for every line without NAME=VALUE.
     """
     text = text_file.read(path)
     if text is None:
         return {}
-    for binding in parse_stream(StringIO(text)):
-        if binding.error:
-            lead = len(binding.original.string) - len(binding.original.string.lstrip())
-            line = binding.original.line + binding.original.string[:lead].count("\n")
-            raise SettingsError(str(path), f"line {line} is not a setting: write NAME=VALUE")
+    wrong = [(str(path), _problem(each)) for each in parse_stream(StringIO(text)) if each.error]
+    if wrong:
+        raise SettingsError(*wrong[0], others=wrong[1:])
     return {name: value or "" for name, value in dotenv_values(stream=StringIO(text)).items()}
+
+
+def _problem(binding: Binding) -> str:
+    """What is wrong with a line that cannot be read."""
+    written = binding.original.string.lstrip()
+    line = binding.original.line + binding.original.string[: -len(written)].count("\n")
+    if opening := _QUOTED.match(written):
+        return (
+            f"line {line}: the value of {opening['name']} begins with {opening['quote']}, so it "
+            f"must end with {opening['quote']}, and only a comment may follow"
+        )
+    return f"line {line} is not a setting: write NAME=VALUE"
 
 
 def unquote(value: str, *, prose: bool = False) -> str:

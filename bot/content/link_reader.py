@@ -24,7 +24,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from email.utils import parsedate_to_datetime
 
 import h11
-from yarl import URL
 
 from bot.content import web_body
 from bot.content.host_lookup import HostLookup
@@ -38,6 +37,7 @@ from bot.content.web_addresses import (
     check_link,
     is_public,
     parse_link,
+    parse_url,
 )
 from bot.content.web_response import WebResponse, get
 from bot.domain.attachments import Download, Omission
@@ -224,7 +224,7 @@ def _redirect(target: Target, location: str, private: PrivateHosts = NO_PRIVATE_
     """The target of a redirect. Servers send UTF-8, which h11 decodes as Latin-1."""
     try:
         location = location.encode("latin-1").decode("utf-8", "replace")
-        return check_link(target.url.join(URL(location)), private)
+        return check_link(target.url.join(parse_url(location)), private)
     except ValueError as error:
         raise AttachmentError(Omission.UNREACHABLE, "a malformed redirect") from error
 

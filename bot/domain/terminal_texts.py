@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from bot.domain.attachment_labels import file_size
 
+FORGET = ("/forget", "me", "yes")
+"""The words of a line that deletes everything about the person."""
+
 QUIT = ("/quit", "/exit")
 """Lines that end the program, as Ctrl-D does."""
 

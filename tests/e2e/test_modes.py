@@ -408,6 +408,38 @@ async def test_the_terminal_connects_to_a_running_bot(model: ModelSim, tmp_path:
         assert "set HTTP_PORT" in err and "Traceback" not in err
 
 
+async def test_forgetting_a_person_also_empties_the_terminals_history(tmp_path: Path) -> None:
+    """The file and the arrow keys have nothing that was written before."""
+    async with Terminal(tmp_path, {"LLM": "echo", "TERM": "xterm"}) as terminal:
+        await terminal.shows("you>")
+        await terminal.type("a secret question\r")
+        await terminal.asks_after("I only repeat")
+        await terminal.type("/forget me\r")
+        await terminal.asks_after("To confirm")
+        assert "a secret question" in (tmp_path / ".threadline_history").read_text()
+        await terminal.type("/forget me yes\r")
+        await terminal.asks_after("Your receipt")
+        assert (tmp_path / ".threadline_history").read_bytes() == b""
+        await terminal.type("\x1b[A\x1b[Aafter it\r")
+        await terminal.asks_after("You wrote:\r\n\r\nafter it\r\n")
+        await terminal.type("/quit\r")
+        assert await terminal.wait_exit() == 0
+    for name in ("threadline.db", ".threadline_history"):
+        assert b"a secret question" not in (tmp_path / name).read_bytes()
+
+
+async def test_terminal_works_in_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    """Our container's root is read-only, and so is /proc, even for root."""
+    database = f"sqlite:///{tmp_path / 'threadline.db'}"
+    environ = {"LLM": "echo", "TERM": "xterm", "DATABASE_URL": database}
+    async with Terminal(Path("/proc"), environ) as terminal:
+        await terminal.shows("you>")
+        await terminal.type("hello\r")
+        await terminal.asks_after("I only repeat")
+        await terminal.type("/quit\r")
+        assert await terminal.wait_exit() == 0
+
+
 async def test_control_c_stops_the_answer_and_not_the_program(
     model: ModelSim, tmp_path: Path
 ) -> None:
@@ -433,8 +465,10 @@ async def test_control_c_stops_the_answer_and_not_the_program(
         assert await terminal.wait_exit() == 0
     async with Terminal(tmp_path, environ | {"NO_COLOR": "1"}) as terminal:
         await terminal.shows("you>")
+        await terminal.type("\x1a")  # suspends under a shell, and is no character of the line
         await terminal.type("code\r")
         await terminal.asks_after("```py\r\nreturn 1\r\n```")
+        assert (await model.last("code")).body["messages"][-1]["content"] == "code"
         await terminal.type("\x04")
         assert await terminal.wait_exit() == 0
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.sims.model.answers import Answer
 from tests.support.browser import House, Visitor, needs_browser, until
@@ -174,3 +175,27 @@ async def test_unknown_address_links_back_to_the_page(visit: Visit, house: House
     tab = await visitor.tab("/nowhere")
     await tab.page.get_by_role("link", name="Open Threadline").click()
     await expect(tab.channel_box).to_be_visible()
+
+
+async def test_what_is_typed_before_the_script_arrives_stays(visit: Visit, house: House) -> None:
+    """On a slow network, the boxes are there seconds before the script; so is the theme's sign."""
+    visitor = await visit(house)
+    arrives = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        await arrives.wait()
+        await route.continue_()
+
+    tab = await visitor.tab("/static/logo.svg")
+    await tab.page.route("**/static/app*.js*", wait)
+    await tab.page.goto(visitor.origin, wait_until="commit")
+    box = tab.page.locator("#message")
+    await box.click()
+    await tab.page.keyboard.type("@threadline an early bird")
+    assert "icon-" in (await tab.page.locator("#theme .icon").get_attribute("class") or "")
+    arrives.set()
+    await expect(tab.page.get_by_role("button", name="Theme: system")).to_be_visible()
+    await expect(tab.page.locator(".empty")).to_be_visible()
+    await expect(box).to_have_value("@threadline an early bird")
+    await box.press("Enter")
+    await tab.wait_reply("an early bird")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from playwright.async_api import Route, expect
 
 from tests.sims.model.answers import Answer
 from tests.support.axe import violations, violations_in_both
-from tests.support.browser import PHONE, House, Tab, Visitor, needs_browser
+from tests.support.browser import PHONE, House, Tab, Visitor, needs_browser, until
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]
@@ -194,6 +195,44 @@ async def test_phone_shows_one_pane_at_a_time(visit: Visit, house: House) -> Non
     await expect(tab.channel).to_be_visible()
 
 
+@pytest.mark.parametrize("width", [320, 390])
+async def test_a_long_name_of_a_user_is_shortened_on_a_phone(
+    visit: Visit, house: House, width: int
+) -> None:
+    """The header keeps its height, and its last button stays on the screen; 320 is 400 % zoom."""
+    tab = await (await visit(house, viewport=PHONE | {"width": width})).tab()
+    header, user = tab.page.locator("header.bar"), tab.page.locator("#user")
+    await expect(user).to_have_attribute("title", re.compile("user"))
+    height = "node => node.offsetHeight"
+    before = await header.evaluate(height)
+    await user.evaluate("node => { node.textContent = 'Bartholomaeus-von-und-zu-'.repeat(3); }")
+    assert await header.evaluate(height) == before
+    assert await tab.page.locator("#leave").evaluate(
+        "node => node.getBoundingClientRect().right <= innerWidth"
+    )
+
+
+async def test_back_closes_the_dialog_and_the_menu_above_the_place(
+    visit: Visit, house: House
+) -> None:
+    """Otherwise they would stand above another thread, or above the channel."""
+    tab = await (await visit(house)).tab()
+    await tab.mention("a thread to leave")
+    await tab.wait_reply("a thread to leave")
+    settings = tab.page.locator("#settings-dialog")
+    await tab.page.locator("#settings").click()
+    await expect(settings).to_be_visible()
+    await tab.page.go_back()
+    await expect(settings).to_be_hidden()
+    await expect(tab.thread).to_be_hidden()
+    await tab.page.go_forward()
+    menu = tab.page.locator("#thread-actions")
+    await tab.page.locator("#thread-menu").click()
+    await expect(menu).to_be_visible()
+    await tab.page.go_back()
+    await expect(menu).to_be_hidden()
+
+
 async def test_long_reply_keeps_scroll_position_and_selection(
     visit: Visit, house: House, figures: Callable[[object], None]
 ) -> None:
@@ -232,6 +271,60 @@ async def test_page_follows_a_growing_reply_at_the_end(visit: Visit, house: Hous
     left = "node => node.scrollHeight - node.scrollTop - node.clientHeight"
     assert await tab.thread.locator(".scroll").evaluate(left) < 2
     await expect(tab.thread.locator(".pill")).to_be_hidden()
+
+
+async def test_page_follows_after_a_tall_draft_was_sent(visit: Visit, house: House) -> None:
+    """The box becomes small again, which moves the text above it without the reader's doing."""
+    await house.model.script(Answer(match="fill the view", text="A line.\n\n" * 40, rate=2000))
+    await house.model.script(Answer(match="a tall draft", text="The answer to it.", rate=2000))
+    tab = await (await visit(house)).tab()
+    await tab.mention("fill the view")
+    await tab.wait_reply("A line.")
+    await tab.say("a tall draft\n" * 40)
+    await tab.wait_reply("The answer to it.")
+    left = "node => node.scrollHeight - node.scrollTop - node.clientHeight"
+    await until(lambda: tab.thread.locator(".scroll").evaluate(f"{left} < 2"))
+    await expect(tab.thread.locator(".pill")).to_be_hidden()
+
+
+async def test_the_beginning_of_a_long_thread_can_be_loaded(visit: Visit, house: House) -> None:
+    """The messages on the screen stay where they are, and the whole is there after another reading.
+
+    One response has 500 messages; here, the first one has two.
+    """
+    tab = await (await visit(house)).tab()
+    said = [f"number {n} " + "and so on, " * 150 + "to the end" for n in range(3)]
+    await tab.mention(said[0])
+    await tab.wait_reply("number 0")
+    for text in said[1:]:
+        await tab.say(text)
+        await tab.wait_reply(text[:8])
+    await tab.page.route("**/app/threads/*", _end_only)
+    await tab.page.reload()
+    articles, earlier = tab.thread.locator("article"), tab.page.locator("#earlier")
+    await expect(articles).to_have_count(2)
+    await earlier.focus()
+    top = "node => Math.round(node.getBoundingClientRect().top)"
+    before = await tab.questions.last.evaluate(top)
+    await earlier.press("Enter")
+    await expect(articles).to_have_count(6)
+    assert abs(await tab.questions.last.evaluate(top) - before) <= 1
+    await expect(earlier).to_be_hidden()
+    await expect(tab.questions.last).to_be_focused()
+    await expect(tab.questions.locator(".text")).to_have_text(said)
+    async with tab.page.expect_response(lambda answer: "until=" in answer.url):
+        await tab.thread.get_by_role("button", name="Try again", exact=True).click()
+    await expect(tab.thread.locator(".versions .number")).to_have_text("2 / 2")
+    await expect(tab.questions.locator(".text")).to_have_text(said)
+
+
+async def _end_only(route: Route) -> None:
+    """Answer with the newest two messages if the request is not for a certain part."""
+    response = await route.fetch()
+    thread: dict[str, Any] = await response.json()
+    if "until=" not in route.request.url:
+        thread |= {"messages": thread["messages"][-2:], "earlier": True}
+    await route.fulfill(response=response, body=json.dumps(thread))
 
 
 async def test_in_a_long_thread_only_the_growing_message_is_rendered(

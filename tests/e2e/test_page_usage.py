@@ -59,7 +59,7 @@ async def test_usage_is_shown_with_a_chart_and_what_is_left(visit: Visit, house:
     await expect(shown).to_contain_text("This month: 1,500 tokens in 9 requests, €0.25.")
     await expect(shown).to_contain_text("Your budget for today: €1.75 of €2.00 left (13% used)")
     await expect(shown).to_contain_text(
-        "Money (EUR) by day, 2026-11-01 to 2026-11-30; at most €1.50"
+        "Money (EUR) by day, Nov 1, 2026 to Nov 30, 2026; at most €1.50"
     )
     await expect(shown).to_contain_text("The price of 1 request this month is not known")
     heights = await shown.locator("rect.day").evaluate_all(

@@ -621,4 +621,5 @@ async def test_doctor_warns_if_long_code_cannot_be_a_file() -> None:
 async def test_doctor_survives_an_unreachable_platform(sim: DiscordSim) -> None:
     await sim.call("fault", match="GET", drop=True, times=99)
     [finding, *_] = await adapter_for(sim).check()
-    assert finding.verdict is Verdict.FAILED and "cannot be reached" in finding.detail
+    assert (finding.verdict, finding.detail) == (Verdict.FAILED, "cannot be reached")
+    assert "HTTPS_PROXY" in finding.advice

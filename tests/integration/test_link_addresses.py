@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.content.link_reader import _redirect
 from bot.content.web_addresses import (
     WEB_PORTS,
     HostRules,
@@ -114,6 +115,17 @@ def test_a_link_is_reduced_to_its_plain_host(link: str, host: str, port: int) ->
     target = parse_link(link)
     assert (target.host, target.port) == (host, port)
     assert target.url.raw_host == host
+
+
+@pytest.mark.parametrize("host", ["你." * 500, "你" * 30_000, "a@" * 400])
+def test_a_host_that_is_too_long_is_refused_before_it_is_parsed(host: str) -> None:
+    """Converting a long international name takes 50 ms, and a redirect may name 32,000 letters."""
+    with pytest.raises(AttachmentError, match="too long"):
+        parse_link(f"http://{host}test/path")
+    for location in (f"http://{host}test/path", f"//{host}test", f"/a/../\\//{host}test"):
+        sent = location.encode().decode("latin-1")
+        with pytest.raises(AttachmentError, match="too long"):
+            _redirect(parse_link("https://page.test/a/b"), sent)
 
 
 @pytest.mark.parametrize("link", ["http://page.test/" + "x" * 9_000, "http://page.test/\r\nX: y"])

@@ -122,6 +122,13 @@ async def test_the_end_of_the_input_says_what_is_missing(tmp_path: Path) -> None
     assert code == 1 and "threadline: No answer to “Your key for OpenAI" in said
 
 
+async def test_a_number_outside_the_menu_is_asked_for_again(tmp_path: Path) -> None:
+    code, said = await setup(tmp_path, "model", answers="99\n0\n")
+    assert code == 1
+    assert "99 is not one of these: write a number from 1 to" in said
+    assert "0 is not one of these" in said and "Model of" not in said
+
+
 # ── Discord ───────────────────────────────────────────────────────────────────────────────────
 async def test_discord_is_checked_and_written(tmp_path: Path) -> None:
     async with DiscordSim() as sim:
@@ -141,6 +148,16 @@ async def test_a_refused_discord_token_is_not_written(tmp_path: Path) -> None:
         del environ["DISCORD_TOKEN"]
         code, said = await setup(tmp_path, "discord", answers="wrong-token\n", **environ)
     assert code == 1 and "Reset Token" in said and not (tmp_path / ".env").exists()
+
+
+async def test_an_unreachable_discord_is_named_in_one_line(tmp_path: Path) -> None:
+    """There is no line of a log, and no words of a network library."""
+    environ = {"LLM": "echo", "DISCORD_API_URL": f"http://127.0.0.1:{free_port()}/api/v10"}
+    code, said = await setup(tmp_path, "discord", answers=f"{SIM_TOKEN}\n", **environ)
+    assert code == 1
+    reason = "Discord: cannot be reached: check the network, HTTPS_PROXY and DISCORD_API_URL."
+    assert said.partition("Checking …\n")[2].startswith(reason)
+    assert "ssl:" not in said and "[discord." not in said
 
 
 async def test_missing_discord_settings_are_listed_with_the_invite_link(tmp_path: Path) -> None:

@@ -68,6 +68,28 @@ async def test_a_wrong_request_is_refused(tmp_path: Path) -> None:
                     assert (response.status, response.headers["Allow"]) == (405, "GET")
 
 
+async def test_a_thread_of_more_messages_says_that_others_come_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Versions belong to the part that has their place, and to no other message."""
+    monkeypatch.setattr("adapters.web.threads.MOST_MESSAGES", 2)
+    site = serving(tmp_path, HTTP_TOKENS=HTTP_TOKENS, LLM="echo")
+    async with site as at, at.person(TOKENS["alice"]) as alice:
+        thread = (await alice.say("@threadline first"))["thread"]
+        await until(lambda: has_answered(alice, thread))
+        await alice.post("/app/commands", {"thread": thread, "name": "retry"})
+        await until(lambda: has_versions(alice, thread))
+        await alice.say("second", thread)
+        await until(lambda: has_answered(alice, thread))
+        newest = await alice.get(f"/app/threads/{thread}")
+        assert [m["text"].split()[0] for m in newest["messages"]] == ["second", "You"]
+        assert newest["earlier"] and not newest["versions"]
+        before = newest["messages"][0]["index"] - 1
+        oldest = await alice.get(f"/app/threads/{thread}", params={"until": before})
+        assert [m["text"].split()[0] for m in oldest["messages"]] == ["first", "You"]
+        assert not oldest["earlier"] and list(oldest["versions"]) == [oldest["messages"][1]["id"]]
+
+
 async def test_a_long_thread_is_read_up_to_a_message(tmp_path: Path) -> None:
     site = serving(tmp_path, HTTP_TOKENS=HTTP_TOKENS, LLM="echo")
     async with site as at, at.person(TOKENS["alice"]) as alice:
@@ -91,6 +113,11 @@ async def test_a_long_thread_is_read_up_to_a_message(tmp_path: Path) -> None:
 async def has_answered(person: Person, thread: str) -> bool:
     messages = (await person.get(f"/app/threads/{thread}"))["messages"]
     return len(messages) % 2 == 0 and all(each["state"] == "done" for each in messages)
+
+
+async def has_versions(person: Person, thread: str) -> bool:
+    found = await person.get(f"/app/threads/{thread}")
+    return bool(found["versions"]) and await has_answered(person, thread)
 
 
 class SlowSearch:

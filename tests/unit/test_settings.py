@@ -313,3 +313,18 @@ def test_discord_servers_are_ids() -> None:
     assert load({"DISCORD_GUILDS": " 123, 456,"}, None).discord_servers == {"123", "456"}
     with pytest.raises(SettingsError, match="DISCORD_GUILDS"):
         load({"DISCORD_GUILDS": "My server"}, None)
+
+
+def test_every_unreadable_line_is_named_with_what_is_wrong(tmp_path: Path) -> None:
+    """A quote that is not closed, or text after the closing one, is not a missing NAME=."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text('LLM="echo"x\n\nexport OPENAI_API_KEY = "sk-secret\nHTTP_PORT=1\n= 3\n')
+    with pytest.raises(SettingsError) as raised:
+        load({}, dotenv)
+    problems = [problem for _, problem in raised.value.problems]
+    ending = 'begins with ", so it must end with ", and only a comment may follow'
+    assert problems == [
+        f"line 1: the value of LLM {ending}",
+        f"line 3: the value of OPENAI_API_KEY {ending}",
+        "line 5 is not a setting: write NAME=VALUE",
+    ]

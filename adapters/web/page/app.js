@@ -120,6 +120,7 @@ class Page {
 
   #listen() {
     $(".older").addEventListener("click", () => this.sync.loadOlder(() => this.channel.feed.keepPlace(() => this.draw())));
+    $("#earlier").addEventListener("click", () => this.#earlier());
     addEventListener("online", () => {
       this.sync.hurry();
       this.sender.outbox.hurry();
@@ -171,6 +172,7 @@ class Page {
   #drawSession({ user, needs_token, default_model, may_connect, version, models = [] }) {
     this.commands.models.reset(models);
     setText($("#user"), needs_token ? user : "");
+    $("#user").title = $("#user").textContent; // in case it is shortened
     $("#leave").hidden = !needs_token;
     $(".no-model").hidden = default_model !== "demo" && default_model !== "echo";
     $(".no-model button").hidden = !may_connect;
@@ -234,6 +236,14 @@ class Page {
     this.draw();
   }
 
+  async #earlier() {
+    const { feed } = this.thread;
+    const first = feed.list.firstElementChild;
+    const isFocused = document.activeElement === $("#earlier");
+    await this.sync.loadEarlier(() => feed.keepPlace(() => this.draw()));
+    if (isFocused && !this.state.open?.earlier) first?.focus({ preventScroll: true });
+  }
+
   // ── drawing ─────────────────────────────────────────────────────────────────────────────────
   draw() {
     const { state } = this;
@@ -243,6 +253,7 @@ class Page {
     this.thread.feed.show(state.threadItems(items));
     setHidden($(".empty"), !this.sync.loaded || !state.isUnused || items.length > 0);
     setHidden($(".older"), state.older === null);
+    setHidden($("#earlier"), !state.open?.earlier);
     this.announcer.started(state.underWay);
     setHidden($("#stop"), !state.isBusy);
     this.thread.root.querySelector(".feed").setAttribute("aria-busy", String(state.isBusy));

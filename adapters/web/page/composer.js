@@ -62,8 +62,10 @@ export class Composer {
   keepAs(name) {
     this.#begun = false;
     this.#aside = "";
+    const typed = this.#draft ? "" : this.text; // before this script had arrived
     this.#draft = `draft.${name}`;
-    this.text = tab.get(this.#draft, "");
+    this.text = [tab.get(this.#draft, ""), typed].filter(Boolean).join("\n\n");
+    if (typed) this.#keep();
     this.files.keepAs(name);
     this.#fail(""); // it was about another thread
   }

@@ -18,6 +18,8 @@ export class Feed {
   #isPartial = false; // whether the older messages follow in the next frame
   #top = 0;
   #height = 0;
+  /** @type {{ node: Element, top: number } | null} */
+  #kept = null; // the message that stays where it is until the reader scrolls
   /** @type {HTMLElement | null} */
   #current = null;
 
@@ -80,12 +82,12 @@ export class Feed {
 
   /** Let `change` insert messages above without moving the reader's position. */
   keepPlace(change) {
-    const first = this.list.firstElementChild;
-    const top = () => first?.getBoundingClientRect().top ?? 0;
-    const before = top();
+    const node = this.list.firstElementChild;
+    const kept = node && { node, top: node.getBoundingClientRect().top };
     change();
     this.draw();
-    this.scroller.scrollTop += top() - before;
+    this.#kept = kept;
+    this.#follow();
   }
 
   toEnd() {
@@ -180,11 +182,14 @@ export class Feed {
   /** Scrolling up stops following; only reaching the end on the way down resumes it. */
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    if (Math.abs(scrollTop - this.#top) > 1) this.#kept = null;
     const left = scrollHeight - scrollTop - clientHeight;
     // The end at the previous event: it may have moved since.
     const reached = Math.min(scrollHeight, this.#height) - scrollTop - clientHeight < NEAR_END;
-    // Shrinking content also moves the view up, which is not the reader's doing.
-    const up = scrollTop < this.#top - 0.5 && scrollHeight >= this.#height;
+    // Shrinking content and a taller view, such as above a message box that was emptied, also move the
+    // text down to its end: that is not the reader's doing.
+    const moved = scrollHeight < this.#height || scrollTop > this.#height - clientHeight - 1;
+    const up = scrollTop < this.#top - 0.5 && !moved;
     if (up) this.#stuck = false;
     else if (scrollTop > this.#top && reached) this.#stuck = true;
     if (this.#stuck || left < 2) setHidden(this.pill, true);
@@ -194,8 +199,10 @@ export class Feed {
 
   #follow() {
     this.#scrolled(); // an upward step whose event has not fired yet
-    if (!this.#stuck) return;
-    this.scroller.scrollTop = this.scroller.scrollHeight;
+    if (this.#stuck) this.scroller.scrollTop = this.scroller.scrollHeight;
+    // The height of a message outside the view is an estimate until the message comes near.
+    else if (this.#kept?.node.isConnected) this.scroller.scrollTop += this.#kept.node.getBoundingClientRect().top - this.#kept.top;
+    else return;
     this.#top = this.scroller.scrollTop;
   }
 

@@ -10,7 +10,7 @@ export const isPicture = ({ type }) => PICTURES.has(type);
 /** A size for people, in the units of file managers. */
 export function fileSize(bytes) {
   if (bytes === null || bytes === undefined) return "";
-  if (bytes < 1000) return `${bytes} bytes`;
+  if (bytes < 1000) return bytes === 1 ? "1 byte" : `${bytes} bytes`;
   const [value, unit] = bytes < 999_500 ? [bytes / 1e3, "KB"] : [bytes / 1e6, "MB"];
   return `${value < 9.95 ? value.toFixed(1).replace(/\.0$/, "") : Math.round(value)} ${unit}`;
 }

@@ -13,7 +13,10 @@ export class Router {
     this.page = page;
     $("#close").addEventListener("click", () => this.close());
     $("#back").addEventListener("click", () => this.close());
-    addEventListener("popstate", () => this.route({ focus: true }));
+    addEventListener("popstate", () => {
+      closeAbove();
+      this.route({ focus: true });
+    });
   }
 
   /** Where the reader is: a thread's id, "new", or null for the channel alone. */
@@ -106,4 +109,10 @@ export class Router {
     if (!matchMedia("(pointer: coarse)").matches) box.box.focus();
     else if (this.place) $("#thread-title").focus();
   }
+}
+
+/** Close the dialogs and menus that belong to the place that the reader leaves with Back. */
+function closeAbove() {
+  for (const dialog of document.querySelectorAll("dialog[open]:not(#login)")) /** @type {HTMLDialogElement} */ (dialog).close();
+  for (const menu of document.querySelectorAll(".menu:popover-open")) /** @type {HTMLElement} */ (menu).hidePopover();
 }

@@ -133,7 +133,7 @@ export class State {
 
   /** Take a thread that was asked for at `asked`: a vote of since then is newer. */
   takeThread(
-    { id, name, epoch, messages, event = null, votes = null, versions = {}, later = false, ...rest },
+    { id, name, epoch, messages, event = null, votes = null, versions = {}, later = false, earlier = false, pages = 0, ...rest },
     asked = performance.now(),
   ) {
     this.#read.thread = event;
@@ -143,7 +143,12 @@ export class State {
     this.#details.clear(); // other threads are loaded again when opened
     const newest = votes === null ? null : this.#withNewerVotes(id, votes, asked);
     const { channel = null } = rest;
-    this.#details.set(id, { id, channel, name, epoch, messages: kept, votes: newest, versions, later, ...choices(rest) });
+    this.#details.set(id, { id, channel, name, epoch, messages: kept, votes: newest, versions, later, earlier, pages, ...choices(rest) });
+  }
+
+  /** Take the messages before those of the open thread. */
+  takeEarlier(page) {
+    Object.assign(this.open, joined(page, this.open));
   }
 
   /** Whether the open thread was read after this event. */
@@ -237,6 +242,15 @@ export class State {
   #writing({ messages }) {
     return messages.some(({ role, state }) => role === "assistant" && state === "writing");
   }
+}
+
+/**
+ * A part of a thread with the one before it, whose messages come first; `pages` counts such parts, so
+ * that they are read again with the thread.
+ */
+export function joined(before, { messages, versions = {}, pages = 0, ...rest }) {
+  const all = { ...before.versions, ...versions };
+  return { ...rest, messages: [...before.messages, ...messages], versions: all, earlier: before.earlier, pages: pages + 1 };
 }
 
 /** A thread's model and effort; a server that knows nothing of effort leaves its fields out. */

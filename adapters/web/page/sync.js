@@ -1,6 +1,7 @@
 // Keeps the page's state in sync with the server: a snapshot first, then events.
 import { EventStream, asApiError, backoff } from "./api.js";
 import { Growth, PROTOCOL } from "./growth.js";
+import { joined } from "./state.js";
 
 const PAGE_OF_THREADS = 50;
 const MOST_THREADS = 200; // the server's limit
@@ -191,7 +192,9 @@ export class Sync {
       this.#read(async () => {
         const asked = performance.now();
         const number = ++this.#asked;
-        const thread = await this.api.get(`/app/threads/${id}${until === null ? "" : `?until=${until}`}`).catch((error) => {
+        const { pages = 0, later = false } = this.state.open ?? {};
+        const asMuch = until === null && !later ? pages : 0;
+        const thread = await this.#withEarlier(this.#part(id, until), asMuch).catch((error) => {
           isMissing = error.status === 404;
           throw error;
         });
@@ -207,6 +210,36 @@ export class Sync {
     this.onMissing();
   }
 
+  /** A thread up to the message with the index `until` (null: to the end), or as much as one response has. */
+  #part(id, until) {
+    return this.api.get(`/app/threads/${id}${until === null ? "" : `?until=${until}`}`);
+  }
+
+  /** A thread with up to `pages` further parts, which the reader has loaded before. */
+  async #withEarlier(reading, pages) {
+    let whole = await reading;
+    for (let k = 0; k < pages && whole.earlier; k++) {
+      whole = joined(await this.#part(whole.id, firstIndex(whole) - 1), whole);
+    }
+    return whole;
+  }
+
+  /** Load the messages before those of the open thread; `onTaken()` is called when they have arrived. */
+  async loadEarlier(onTaken) {
+    const { open } = this.state;
+    if (!open?.earlier) return;
+    const first = firstIndex(open);
+    await this.persist(() =>
+      this.#read(async () => {
+        const part = await this.#part(open.id, first - 1);
+        const now = this.state.open;
+        if (now?.id !== open.id || firstIndex(now) !== first) return; // it was read again
+        this.state.takeEarlier(part);
+        onTaken();
+      }),
+    );
+  }
+
   /** Load the channel's next older page; `onTaken()` is called when it has arrived. */
   async loadOlder(onTaken) {
     const { channel, older } = this.state;
@@ -220,3 +253,6 @@ export class Sync {
     );
   }
 }
+
+/** The index of the first message; a question that waits for its turn has none. */
+const firstIndex = ({ messages }) => messages.find(({ index }) => Number.isInteger(index)).index;

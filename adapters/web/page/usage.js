@@ -3,7 +3,7 @@
 // Nothing is loaded before it is opened.
 import { asApiError } from "./api.js";
 import { el, saveFile, setText } from "./dom.js";
-import { counted, fullTime, moment, money, percent, tokens } from "./format.js";
+import { counted, dates, fullTime, moment, money, percent, tokens } from "./format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [BAR, GAP, HEIGHT] = [16, 4, 120]; // pixels of the chart
@@ -61,6 +61,8 @@ export class UsageDialog {
   }
 }
 
+const inWords = dates({ dateStyle: "medium", timeZone: "UTC" });
+const dayIn = ({ day }) => inWords.format(new Date(day));
 const number = (value) => (Number.isFinite(value) && value > 0 ? value : 0);
 const list = (value) => (Array.isArray(value) ? value : []);
 
@@ -112,7 +114,7 @@ function chart(days, worth, currency) {
   const bars = days.map((day, k) => {
     const height = worth(day) ? Math.max(2, (HEIGHT * worth(day)) / most) : 0;
     const place = { x: k * (BAR + GAP), y: HEIGHT - height, width: BAR, height, rx: 2 };
-    return svg("rect", { class: "day", ...place }, svg("title", {}, `${day.day}: ${shown(day)}`));
+    return svg("rect", { class: "day", ...place }, svg("title", {}, `${dayIn(day)}: ${shown(day)}`));
   });
   const width = days.length * (BAR + GAP) - GAP;
   const picture = svg(
@@ -121,8 +123,8 @@ function chart(days, worth, currency) {
     svg("line", { class: "base", x1: 0, x2: width, y1: HEIGHT + 0.5, y2: HEIGHT + 0.5 }),
     ...bars,
   );
-  const title = `${currency === null ? "Tokens" : `Money (${currency})`} by day, ${days[0].day} to ${days.at(-1).day}; at most ${shown(days.find((day) => worth(day) === most) ?? {})}`;
-  const rows = days.filter(worth).map((day) => el("tr", {}, el("th", { scope: "row" }, day.day), el("td", {}, shown(day))));
+  const title = `${currency === null ? "Tokens" : `Money (${currency})`} by day, ${dayIn(days[0])} to ${dayIn(days.at(-1))}; at most ${shown(days.find((day) => worth(day) === most) ?? {})}`;
+  const rows = days.filter(worth).map((day) => el("tr", {}, el("th", { scope: "row" }, dayIn(day)), el("td", {}, shown(day))));
   const table = el("table", { class: "sr" }, el("caption", {}, title), el("tbody", {}, ...rows));
   return el("figure", {}, picture, el("figcaption", { class: "words", "aria-hidden": "true" }, title), table);
 }
