@@ -223,10 +223,14 @@ class Hub:
         """All running replies."""
         return list(self._live.values())
 
+    def readers(self) -> list[str]:
+        """The users who have a page open on this process."""
+        return [user for user, feed in self._feeds.items() if feed.readers]
+
     def is_watched(self, turn: int, workspace: str) -> bool:
         """Whether anyone on this process follows the turn, or has a page open on the workspace."""
-        feeds = [f for user, f in self._feeds.items() if workspace in (user, EVERYONE)]
-        return any(feed.readers for feed in feeds) or bool(self._listeners.get(turn))
+        is_shown = any(workspace in (user, EVERYONE) for user in self.readers())
+        return is_shown or bool(self._listeners.get(turn))
 
     def writing(self, conversation: int) -> LiveReply | None:
         """The running reply of this conversation."""

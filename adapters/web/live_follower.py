@@ -116,9 +116,12 @@ class LiveFollower:
             self._signal(SignalKind.FOLLOW, turn=turn)
 
     def missed(self) -> None:
-        """Ask for all texts again, because some may have been missed."""
+        """Ask for all texts again, because some may have been missed, or replies have begun."""
         for turn in self._followed:
             self._signal(SignalKind.FOLLOW, turn=turn)
+        if self._cluster.members > 1:
+            for user in self._hub.readers():
+                self._signal(SignalKind.FOLLOW, turn=0, user=user)
 
     def _forget(self, turn: int) -> None:
         followed = self._followed.pop(turn, None)

@@ -6,10 +6,11 @@ import re
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import Route, async_playwright, expect
 
 from tests.support.browser import FLAGS, House, Profiles, Tab, Visitor, needs_browser, until
 
@@ -107,3 +108,39 @@ async def test_an_answer_that_ends_in_hidden_tabs_causes_one_notification(
 async def _several(tabs: list[Tab]) -> list[list[str]]:
     found = await read_shown(*tabs)
     return found if len(found) > 1 else []
+
+
+async def test_an_answer_below_the_newest_threads_is_announced_after_everything_was_read_again(
+    visit: Visit, house: House
+) -> None:
+    """The page reads the newest threads again, and the open one."""
+    await house.model.say("It takes its time. " * 9, match="continue below", wait_at=3)
+    visitor = await visit(house)
+    threads: list[str] = []
+    for text in ("the old one", "another", "and another", "and the newest"):
+        body = {"text": f"@threadline {text}", "client_id": str(uuid.uuid4())}
+        threads.append((await post(visitor, "POST", "/app/messages", body))["thread"])
+
+    async def read_one(route: Route) -> None:
+        await route.continue_(url=route.request.url.replace("limit=50", "limit=1"))
+
+    await visitor.context.route("**/app/threads?*", read_one)
+    tab = await visitor.tab(f"/#/t/{threads[0]}")
+    await tab.wait_reply("the old one")
+    await tab.say("continue below")
+    await expect(tab.replies.last.locator(".text")).to_contain_text("It takes")
+    await tab.look(away=True)
+    await expect(tab.page).to_have_title(re.compile("writing"))
+    async with tab.page.expect_response(lambda response: "/app/list" in response.url):
+        await post(visitor, "PATCH", f"/conversation/{threads[3]}", {"name": "by a program"})
+    await house.model.release("continue below")
+    await expect(tab.page).to_have_title(re.compile(r"^\(1\) ● answered"))
+
+
+async def post(visitor: Visitor, method: str, path: str, body: dict[str, str]) -> Any:
+    """The JSON of a program's request."""
+    headers = {"Authorization": f"Bearer {visitor.token}"}
+    url = visitor.origin + path
+    response = await visitor.context.request.fetch(url, method=method, data=body, headers=headers)
+    assert response.ok, await response.text()
+    return await response.json()

@@ -1,7 +1,7 @@
 """The page's state follows the server's, whatever the network does to requests and events.
 
-The page's own modules run in the browser against a model of the server
-(`tests/support/page_model.js`).
+The page's own modules run in the browser against models of the server
+(`tests/support/page_model.js`, `outbox_model.js`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.support.browser import House, Visitor, needs_browser
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]
 
-MODEL = Path(__file__).parents[1] / "support" / "page_model.js"
+SUPPORT = Path(__file__).parents[1] / "support"
 PAGE = Path(__file__).parents[2] / "adapters" / "web" / "page"
 
 # The limit is a second. The response begins after 0.9 s, and a piece arrives each 0.9 s.
@@ -50,16 +50,17 @@ SLOW = """async ({ base, pieces }) => {
 }"""
 
 
-async def run(visitor: Visitor, script: str, **values: Any) -> Any:
-    """Run a script on a picture's address, where no page runs."""
+async def run(visitor: Visitor, function: str, **values: Any) -> Any:
+    """Call a function of JavaScript at a picture's address, where no page runs."""
     page = await visitor.profile.tab()
     visitor.is_last = True
     await page.goto(f"{visitor.origin}/static/logo.svg")
-    return await page.evaluate(script, {"base": f"{visitor.origin}/static/", **values})
+    return await page.evaluate(function, {"base": f"{visitor.origin}/static/", **values})
 
 
-def model() -> str:
-    lines = MODEL.read_text().splitlines()
+def script(name: str) -> str:
+    """The function in a file, without the comment above it."""
+    lines = (SUPPORT / name).read_text().splitlines()
     return "\n".join(line for line in lines if not line.startswith("//"))
 
 
@@ -67,7 +68,12 @@ async def test_the_page_shows_what_the_server_has_once_everything_has_arrived(
     visit: Visit, house: House
 ) -> None:
     visitor = await visit(house)
-    assert await run(visitor, model(), seeds=list(range(800)), length=20) is None
+    assert await run(visitor, script("page_model.js"), seeds=list(range(800)), length=20) is None
+
+
+async def test_every_message_is_stored_once_and_in_order(visit: Visit, house: House) -> None:
+    visitor = await visit(house)
+    assert await run(visitor, script("outbox_model.js"), seeds=list(range(500))) is None
 
 
 @pytest.mark.parametrize(
@@ -75,6 +81,7 @@ async def test_the_page_shows_what_the_server_has_once_everything_has_arrived(
     [
         ("sync.js", "if (this.#reading) return this.#held.push([name, data, id]);", ""),
         ("state.js", "this.#threads.clear();", ""),
+        ("outbox.js", "!error.passing && error.status !== 401", "error.status !== 401"),
         ("threadlist.js", "if (reading !== this.#reading) return;", ""),
     ],
 )
@@ -90,7 +97,8 @@ async def test_the_model_finds_a_fault(
         await route.fulfill(body=text.replace(part, instead), content_type="text/javascript")
 
     await visitor.context.route(f"**/static/{file}", spoil)
-    assert await run(visitor, model(), seeds=list(range(1_000)), length=20) is not None
+    name = "outbox_model.js" if file == "outbox.js" else "page_model.js"
+    assert await run(visitor, script(name), seeds=list(range(1_000)), length=20) is not None
 
 
 async def test_a_slow_response_arrives_as_long_as_something_of_it_does(

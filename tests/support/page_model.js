@@ -175,6 +175,8 @@ async ({ base, seeds, length, only = null }) => {
     };
 
     // ── what happens ────────────────────────────────────────────────────────────────────────────
+    let isAway = false;
+    let isOut = false;
     let here = true; // whether the process that writes is the one that the page is connected to
     const told = (thread, ...events) => {
       if (!here) return server.push("refresh", "refresh", {});
@@ -244,6 +246,9 @@ async ({ base, seeds, length, only = null }) => {
         [server.epoch, server.number, server.events] = [server.epoch + 1, 0, []];
       },
       elsewhere: () => (here = !here),
+      look: () => sync.pause((isAway = !isAway)), // a hidden tab holds no connection
+      leave: () => (sync.stop(), (isOut = true)), // the session has ended
+      back: () => isOut && (sync.follow(), (isOut = false)),
       cut,
       deliver,
       advance: (n) => advance(n),
@@ -267,6 +272,8 @@ async ({ base, seeds, length, only = null }) => {
       acts[name](n);
       await settled();
     }
+    if (isOut) sync.follow();
+    sync.pause(false);
     await everything();
     const wrong = differences(server, state, list);
     sync.stop();
@@ -309,7 +316,7 @@ async ({ base, seeds, length, only = null }) => {
 
   // ── all runs ──────────────────────────────────────────────────────────────────────────────────
   const OFTEN = ["advance", "deliver", "open", "rename", "begin", "end", "pin", "more"];
-  const RARE = ["hit", "enter", "balance", "older", "refresh", "add", "write", "again", "delete", "undo", "restart", "elsewhere", "cut", "lose", "tick"];
+  const RARE = ["hit", "enter", "balance", "older", "refresh", "add", "write", "again", "delete", "undo", "restart", "elsewhere", "cut", "lose", "tick", "look", "look", "leave", "back"];
   const NAMES = [...OFTEN, ...OFTEN, ...RARE, ...Array(12).fill("advance"), ...Array(5).fill("deliver")];
   const stepsOf = (seed) => {
     const next = random(seed);

@@ -192,6 +192,18 @@ async def test_a_lost_piece_costs_one_request_for_the_whole() -> None:
         assert network.signals == [SignalKind.FOLLOW] * 2
 
 
+async def test_a_reply_whose_beginning_was_not_signalled_is_followed_later() -> None:
+    async with processes("a", "b") as (network, (writer, reader)):
+        reader.open_page()
+        await settle()
+        writer.write("Once")
+        await network.clock.advance(SEND_SECONDS)
+        assert reader.shown is None
+        reader.follower.missed()  # the connection for signals is back
+        await network.clock.advance(SEND_SECONDS)
+        assert reader.shown == "Once"
+
+
 async def test_a_failing_database_delays_the_text() -> None:
     async with processes("a", "b") as (network, (writer, reader)):
         writer.write("Once")

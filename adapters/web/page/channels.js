@@ -72,8 +72,8 @@ export class Channels {
     if (channel !== null && channel !== this.page.state.channel) this.#news.set(channel, Math.max(at, this.#news.get(channel) ?? 0));
   }
 
-  /** Handle that another tab or device has shown `channel` up to a time. */
-  seen(channel, until) {
+  /** Handle that another tab or device has shown `channel` up to a time, which an older server does not name. */
+  seen(channel, until = Number.POSITIVE_INFINITY) {
     if ((this.#news.get(channel) ?? 0) <= until) this.#news.delete(channel);
   }
 

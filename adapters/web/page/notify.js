@@ -58,7 +58,7 @@ export class Notify {
   /** Everything was read again: answers may have begun and ended unnoticed. */
   refreshed(state) {
     for (const id of [...this.#writing.keys()]) {
-      const thread = state.summary(id);
+      const thread = state.progress(id);
       if (thread) this.sawThread(thread);
       else this.#writing.delete(id);
     }

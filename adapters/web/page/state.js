@@ -47,6 +47,13 @@ export class State {
     return this.#threads.get(id);
   }
 
+  /** Whether a thread is busy, and its name; the open one may be older than those of the channel. */
+  progress(id) {
+    const { open } = this;
+    if (open?.id !== id) return this.summary(id);
+    return this.summary(id) ?? { id, name: open.name, channel: open.channel, busy: Boolean(this.underWay) };
+  }
+
   /** The running or queued reply of the open thread. */
   get underWay() {
     return this.open?.messages.find(
