@@ -238,16 +238,17 @@ def names_of(db: Database, person: Person, until: float) -> list[str]:
 def quoting(db: Database, platform: str, names: Sequence[str]) -> list[int]:
     """The messages on the platform that quote one of `names`. Scans every message."""
     labels = [label for name in names for label in (f"{name} wrote:", f"In reply to {name}:")]
-    if not labels:
-        return []
-    either = " OR ".join(["instr(content, ?) > 0"] * len(labels))
-    found = db.execute(
-        "SELECT messages.id FROM messages"  # noqa: S608 - our words
-        " JOIN conversations ON conversations.id = conversation_id"
-        f" WHERE platform = ? AND ({either})",
-        (platform, *labels),
-    )
-    return [row["id"] for row in found]
+    quoting: set[int] = set()
+    for some in batches(labels):  # SQLite limits the depth of an expression
+        either = " OR ".join(["instr(content, ?) > 0"] * len(some))
+        found = db.execute(
+            "SELECT messages.id FROM messages"  # noqa: S608 - our words
+            " JOIN conversations ON conversations.id = conversation_id"
+            f" WHERE platform = ? AND ({either})",
+            (platform, *some),
+        )
+        quoting.update(row["id"] for row in found)
+    return sorted(quoting)
 
 
 def erase_quotes(

@@ -48,3 +48,11 @@ async def test_more_quotes_cost_no_more_comparisons(tmp_path: Path) -> None:
         one = count_calls(lambda: erasure.erase_quotes(db, 9.0, quoting[:1], ["Eve"]))
         rest = count_calls(lambda: erasure.erase_quotes(db, 9.0, quoting[1:], ["Eve"]))
     assert rest < 4 * one
+
+
+async def test_a_person_may_have_had_any_number_of_names(tmp_path: Path) -> None:
+    path = tmp_path / "threadline.db"
+    await long_conversation(path)
+    names = [*(f"Name {number}" for number in range(2_000)), "Eve"]
+    async with opened(path) as store:
+        assert len(await store.privacy().quoting("sim", names)) == len(SECRETS)
