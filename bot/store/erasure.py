@@ -7,9 +7,9 @@ repeat the person's words. See docs/decisions/2026-11-30-forgetting-a-person.md.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Change, Effect
@@ -204,7 +204,7 @@ def _others(db: Database, conversation: int) -> list[Row]:
     ).fetchall()
 
 
-def _erase_quotes(db: Database, message: Row | Mapping[str, Any], said: Repetition) -> None:
+def _erase_quotes(db: Database, message: Row, said: Repetition) -> None:
     text = said.without_quotes(message["content"])
     if text != message["content"]:
         db.execute("UPDATE messages SET content = ? WHERE id = ?", (text, message["id"]))
@@ -238,16 +238,17 @@ def names_of(db: Database, person: Person, until: float) -> list[str]:
 def quoting(db: Database, platform: str, names: Sequence[str]) -> list[int]:
     """The messages on the platform that quote one of `names`. Scans every message."""
     labels = [label for name in names for label in (f"{name} wrote:", f"In reply to {name}:")]
-    if not labels:
-        return []
-    either = " OR ".join(["instr(content, ?) > 0"] * len(labels))
-    found = db.execute(
-        "SELECT messages.id FROM messages"  # noqa: S608 - our words
-        " JOIN conversations ON conversations.id = conversation_id"
-        f" WHERE platform = ? AND ({either})",
-        (platform, *labels),
-    )
-    return [row["id"] for row in found]
+    quoting: set[int] = set()
+    for some in batches(labels):  # SQLite limits the depth of an expression
+        either = " OR ".join(["instr(content, ?) > 0"] * len(some))
+        found = db.execute(
+            "SELECT messages.id FROM messages"  # noqa: S608 - our words
+            " JOIN conversations ON conversations.id = conversation_id"
+            f" WHERE platform = ? AND ({either})",
+            (platform, *some),
+        )
+        quoting.update(row["id"] for row in found)
+    return sorted(quoting)
 
 
 def erase_quotes(
@@ -256,21 +257,33 @@ def erase_quotes(
     """Remove quotes of a person with these names from the messages, and take back answers that
     repeat them."""
     changes: list[Change] = []
-    for message in messages:
-        row = db.execute(
-            "SELECT conversations.*, messages.id AS message, content FROM messages"
-            " JOIN conversations ON conversations.id = conversation_id WHERE messages.id = ?",
-            (message,),
-        ).fetchone()
-        if row is None:
-            continue
-        said = Repetition([Repetition((), names).quoted_in(row["content"])], names)
-        _erase_quotes(db, {"id": row["message"], "content": row["content"]}, said)
-        for turn in _repeating(db, row["id"], set(), said):
+    for conversation, quoting in _by_conversation(db, messages).items():
+        found = "SELECT * FROM conversations WHERE id = ?"
+        row = db.execute(found, (conversation,)).fetchone()
+        quoted = Repetition((), names).quoted_in
+        said = Repetition([quoted(each["content"]) for each in quoting], names)
+        for message in quoting:
+            _erase_quotes(db, message, said)
+        for turn in _repeating(db, conversation, set(), said):
             _erase_reply(db, now, turn)
-        changes += _ask_again(db, now, row["id"], set(), said)
+        changes += _ask_again(db, now, conversation, set(), said)
         _rename(db, row, None, said)
     return ErasedHere(changes=changes)
+
+
+def _by_conversation(db: Database, messages: Sequence[int]) -> Mapping[int, Sequence[Row]]:
+    """The messages that still exist, by conversation: its replies are compared once with all
+    quotes, because it may have thousands."""
+    grouped: defaultdict[int, list[Row]] = defaultdict(list)
+    for some in batches(messages):
+        found = db.execute(
+            f"SELECT id, conversation_id, content FROM messages WHERE id IN ({marks(some)})"  # noqa: S608
+            " ORDER BY id",
+            tuple(some),
+        )
+        for row in found:
+            grouped[row["conversation_id"]].append(row)
+    return grouped
 
 
 def applied(db: Database) -> set[str]:
