@@ -95,6 +95,8 @@ def translate_error(error: discord.HTTPException) -> PlatformError:
         return Throttled(retry_after_in(error.response.headers, {}))
     if code in GONE:
         return Gone(description, code=code)
+    if error.status == 413:  # also from a proxy: the request stays too large
+        return Refused(description, code=code)
     # A 401 is no refusal of this request: TokenWatch checks the token.
     is_temporary = error.status in (401, 408) or error.status >= 500 or code in TEMPORARY
     if is_temporary or is_foreign(error):

@@ -254,3 +254,17 @@ async def test_a_file_too_large_for_the_channel_becomes_text(
         await surface.perform(huge, shown)
     await surface.close()
     assert surface.files == FileRules(4, 10_000_000)
+
+
+async def test_a_file_too_large_for_a_proxy_becomes_text(
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
+) -> None:
+    """Its 413 is a page; sending the same file again would not help."""
+    _, surface = await open_surface(sim, inbox, adapter)
+    wanted = ended(document_for(surface))
+    shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
+    page = {"status": 413, "headers": {"Content-Type": "text/html"}, "body": "too large"}
+    await sim.call("fault", match="/messages", **page)
+    with pytest.raises(FilesRefused):
+        await surface.perform(surface.plan(shown, wanted), shown)
+    await surface.close()

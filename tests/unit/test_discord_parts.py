@@ -90,6 +90,8 @@ PAGE = {"Content-Type": "text/html"}
         (refusal(404, headers=PAGE), Unsettled),
         (refusal(403, headers=PAGE), Unsettled),
         (refusal(400, headers=PAGE), Unsettled),
+        (refusal(413, 40005), Refused),
+        (refusal(413, headers=PAGE), Refused),
         (refusal(403, headers={}), Unsettled),
         (refusal(403, 40333), Unsettled),
         (refusal(503, 130000), Unsettled),
