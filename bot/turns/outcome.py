@@ -18,6 +18,7 @@ from bot.domain.feedback import MadeWith
 from bot.domain.model import Delta, Usage
 from bot.domain.replies import Control
 from bot.domain.turns import MAX_LONE_DEATHS, Claim, Outcome, TurnResult
+from bot.replies.markdown.mend import close_marks
 from bot.turns.display import ReplyParts
 from bot.turns.reasoning import ReasoningView, split_reasoning
 
@@ -92,7 +93,7 @@ class ReplyDraft:
         parts = ReplyParts(
             notice=self.notice,
             reasoning=self.reasoning.text(late_reasoning, content),
-            content=content,
+            content=content if outcome is Outcome.ANSWERED else close_marks(content),
             sentences=tuple(
                 filter(
                     None, (sentence, shortened, *self.omissions, summarized, *self.budget_notices)

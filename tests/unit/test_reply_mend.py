@@ -9,9 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.domain.model import ReasoningDisplay
 from bot.domain.replies import Frame
+from bot.domain.turns import Outcome
 from bot.replies.markdown.inline import START
-from bot.replies.markdown.mend import close_open, mend
+from bot.replies.markdown.mend import close_marks, close_open, mend
+from bot.turns.outcome import ReplyDraft
+from bot.turns.reasoning import ReasoningView
 from tests.support.replies import (
     ANSWERS,
     BEYOND_COMMONMARK,
@@ -138,3 +142,26 @@ def test_an_open_code_block_is_closed_so_that_text_can_follow() -> None:
     assert close_open("- a\n  ```py\n  x = 1") == "- a\n  ```py\n  x = 1\n  ```"
     assert close_open("```\nx\n```") == "```\nx\n```"
     assert close_open("**open") == "**open"
+
+
+@pytest.mark.parametrize(
+    ("cut_off", "shown_then"),
+    [
+        ("This is **bold te", "This is **bold te**"),
+        ("- `a *b", "- `a *b`"),
+        ("***both of ", "***both of***"),
+        ("- a\n  ```py\n  x = 1", "- a\n  ```py\n  x = 1\n  ```"),
+        ("see [the link](https://e", "see [the link](https://e"),
+        ("whole *text*.", "whole *text*."),
+        ("", ""),
+    ],
+)
+def test_an_answer_that_was_cut_off_shows_no_open_marks(cut_off: str, shown_then: str) -> None:
+    """Nothing of it is taken away."""
+    assert close_marks(cut_off) == shown_then
+    stopped = ReplyDraft("", ReasoningView(ReasoningDisplay.HIDDEN))
+    stopped.text.append(cut_off)
+    result = stopped.to_result(Outcome.STOPPED, "Stopped.")
+    assert result.content == cut_off.strip()
+    assert result.display == "\n\n".join(filter(None, (shown_then, "_Stopped._")))
+    assert stopped.to_result(Outcome.ANSWERED).display in (cut_off.strip(), close_open(cut_off))

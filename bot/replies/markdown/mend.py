@@ -79,6 +79,16 @@ def close_open(markdown: str) -> str:
     return _end_line(markdown) + line_prefix(leaf.containers) + tree.closing_line(leaf)
 
 
+def close_marks(markdown: str) -> str:
+    """Close what an answer that was cut off has left open: code, emphasis, a cell's code.
+
+    Text that ends with half of a link stays as it is: nothing is taken away.
+    """
+    bare = markdown.rstrip()
+    mended = mend(bare).text
+    return mended if mended.startswith(bare) else close_open(markdown)
+
+
 def mask_markers(tree: BlockTree, leaf: Leaf) -> str:
     """A leaf's source with spaces for its containers' markers, so that offsets stay valid."""
     lines = []
