@@ -224,7 +224,7 @@ def test_a_lasting_lock_is_reported_in_one_sentence(
 
 
 def test_a_database_that_is_up_to_date_needs_no_lock(path: Path, directory: Path) -> None:
-    """A start does not wait for a process that is writing."""
+    """It is found to be up to date while another process writes."""
     migrate(path, directory)
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")
