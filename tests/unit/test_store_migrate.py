@@ -223,6 +223,14 @@ def test_a_lasting_lock_is_reported_in_one_sentence(
         other.execute("ROLLBACK")
 
 
+def test_a_database_that_is_up_to_date_needs_no_lock(path: Path, directory: Path) -> None:
+    """It is found to be up to date while another process writes."""
+    migrate(path, directory)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        assert migrate(path, directory) == []
+
+
 def test_concurrent_processes_apply_each_migration_once(
     path: Path, directory: Path, tmp_path: Path
 ) -> None:
