@@ -83,7 +83,6 @@ class BranchRoutes:
             self.changed(record, since=known.index)
         key = record.conversation.key
         await self._events.push_question(key, asked.source, str(edited.client_id))
-        await self._events.push_thread(key)
         message = await self._chat.html_pool.run(
             page_message, asked, self._chat.html_pool.highlight
         )

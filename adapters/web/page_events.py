@@ -71,17 +71,20 @@ class PageEvents:
 
     async def push_question(
         self, key: ConversationKey, source: str, client_id: str
-    ) -> MessageRecord | None:
-        """Push a question, and return it; None if it is gone.
+    ) -> tuple[MessageRecord | None, ThreadRecord | None]:
+        """Push a question and its thread, and return them; each is None if it is gone.
 
         `client_id` tells the sending tab which of its messages arrived, even if the event
         overtakes the response.
         """
         async with self._in_order(key.thread):
             asked = await self._library.find_message(source)
+            thread = await self._read(key)
             if asked is not None and asked.is_shown:
                 self._chat.push_message(key.workspace, key.thread, asked, client_id)
-            return asked
+            if thread is not None:
+                self._push_thread(thread)
+            return asked, thread
 
     async def push_thread(self, key: ConversationKey) -> ThreadRecord | None:
         """Push the thread's line in the channel, and return the thread."""

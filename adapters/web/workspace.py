@@ -211,8 +211,10 @@ class Workspace:
         """Push a message's effects to every tab, and return them for the sending one."""
         key, asked = incoming.key, None
         if receipt in (Receipt.QUESTION, Receipt.KNOWN):  # it may have been stored, and not told
-            asked = await self._events.push_question(key, incoming.source, incoming.message_id)
-        thread = await self._events.push_thread(key)
+            source, client_id = incoming.source, incoming.message_id
+            asked, thread = await self._events.push_question(key, source, client_id)
+        else:
+            thread = await self._events.push_thread(key)
         if answer is not None and answer.text:
             self._events.push_notice(user, thread, answer.whole, incoming.message_id)
         if receipt is Receipt.COMMAND and thread is not None:

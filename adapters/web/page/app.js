@@ -72,7 +72,7 @@ class Page {
       onLink: (words) => this.#link(words),
       onBack: () => this.sender.outbox.hurry(),
       onRefresh: () => this.#readSession(),
-      onThread: ({ entry }) => entry && this.sidebar.take(entry), // its row may not be among those that are read again
+      onThread: (thread) => this.#read(thread),
       onRefreshed: () => {
         this.context.changed();
         this.notify.refreshed(this.state);
@@ -196,6 +196,13 @@ class Page {
     else if (name === "channel") this.channels.seen(data.name, data.until);
     else if (name === "notice") this.takeNotice(data);
     else if (name === "branch") branchChanged(this, data, id);
+  }
+
+  /** The open thread was read. */
+  #read({ id, name, channel, entry }) {
+    if (entry) this.sidebar.take(entry); // its row may not be among those that are read again
+    // The reader may look away before the event of the thread arrives.
+    if (entry?.busy || this.state.underWay) this.notify.sawThread({ id, name, channel, busy: true });
   }
 
   #changed(thread, id) {
