@@ -166,11 +166,17 @@ def _delta(chunk: dict[str, Any]) -> Delta:
 
 
 def _usage(chunk: dict[str, Any]) -> Usage | None:
-    """The token counts in a chunk, if there are any."""
+    """The token counts in a chunk, if there are any.
+
+    MiniMax sends zeros with every chunk but the last: they must not stand for an answer that ends
+    early.
+    """
     groq = chunk.get("x_groq")
     for counts in (chunk.get("usage"), groq.get("usage") if isinstance(groq, dict) else None):
         if isinstance(counts, dict) and counts:
-            return parse_usage({**counts, "timings": chunk.get("timings")})  # llama.cpp's cache
+            usage = parse_usage({**counts, "timings": chunk.get("timings")})  # llama.cpp's cache
+            if usage.input_tokens or usage.output_tokens:
+                return usage
     return None
 
 

@@ -58,7 +58,7 @@ _EFFORT = re.compile(
     r"reasoning[_ .-]?effort"  # xAI: reasoningEffort
     r"|\bthink (level|value)\b|does not support (thinking|reasoning)"  # Ollama
     r"|\b(thinking|reasoning)([_ ](config|level|budget))?\b.{0,60}"  # Gemini
-    r"(\bnot\b|n't\b|\bunsupp|\bonly\b)",
+    r"(\bnot\b|n't\b|\bunsupp|\bonly\b|\binvalid\b)",
     re.IGNORECASE | re.DOTALL,
 )
 _SUMMARY = re.compile(

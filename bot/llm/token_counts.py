@@ -39,6 +39,8 @@ _PATTERNS = [
         rf"(has|contains)( at least)? {_R} input tokens",  # vLLM
         rf"messages resulted in {_R} tokens",  # OpenAI
         rf"you requested a total of {_R} tokens",  # SGLang
+        rf"you requested about {_R} tokens",  # OpenRouter
+        rf"\({_N.format('prompt')} of text input",  # OpenRouter
         rf"range of input length should be \[\s*\d+\s*,\s*{_W}\s*\]",  # Alibaba
         rf"exceeded model token limit:? {_W}",  # Moonshot
         rf"input.{{0,20}} must be <= {_W}|must be <= {_N.format('window2')}",  # TGI
@@ -64,8 +66,8 @@ _PATTERNS = [
 ]
 
 _ABOUT_OUTPUT = re.compile(
-    r"max_(completion_|output_|new_)?tokens|maxoutputtokens|(in|for) the completion|output tokens|"
-    r"completion tokens|maximum tokens (value|you requested)",
+    r"max_(completion_|output_|new_)?tokens|maxoutputtokens|(in|for) the (completion|output)\b"
+    r"|output tokens|completion tokens|maximum tokens (value|you requested)",
     re.IGNORECASE,
 )
 

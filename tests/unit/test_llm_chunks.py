@@ -152,6 +152,15 @@ def test_an_empty_value_is_an_empty_chunk(data: bytes) -> None:
     assert parse_chunk(data) is EMPTY
 
 
+def test_zeros_are_no_usage() -> None:
+    """They would settle an answer that a person stopped at no cost."""
+    zeros = {
+        "choices": [{"delta": {"content": "a"}}],
+        "usage": {"total_tokens": 0, "characters": 0},
+    }
+    assert parse_chunk(json.dumps(zeros).encode()) == Delta("a")
+
+
 def chunk(**choice: Any) -> bytes:
     """A chunk with one choice."""
     return json.dumps({"choices": [{"index": 0, **choice}]}).encode()
