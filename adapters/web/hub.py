@@ -28,6 +28,9 @@ everything."""
 KEPT_CHARACTERS = 4_000_000
 """How many characters to keep in those events, for the same reason."""
 
+KEPT_SECONDS = 600.0
+"""How long to keep them: their texts may be erased from the database in the meantime."""
+
 REST = 3
 """Pause after rendering a reply, as a multiple of its CPU time.
 
@@ -124,6 +127,7 @@ class Event:
     data: Callable[[], Mapping[str, Any]]
     size: int = 0
     live: LiveReply | None = None
+    at: float = 0.0  # by the monotonic clock
 
 
 class Feed:
@@ -146,22 +150,27 @@ class Feed:
         size: int = 0,
         live: LiveReply | None = None,
     ) -> None:
-        """Add an event of `size` characters. It replaces the last one with the same `key`."""
+        """Add an event of `size` characters. It replaces the last one with the same `key`.
+
+        "refresh" replaces all: its reader reads everything again, without what was erased.
+        """
         self.number += 1
+        if name == "refresh":
+            self._by_key.clear()
+            self._events.clear()
+            self._characters = 0
         if key is not None:
             self._forget(self._by_key.get(key, 0))
             self._by_key[key] = self.number
-        self._events[self.number] = Event(self.number, name, data, size, live)
+        self._events[self.number] = Event(self.number, name, data, size, live, time.monotonic())
         self._characters += size
-        while len(self._events) > KEPT_EVENTS or (
-            self._characters > KEPT_CHARACTERS and len(self._events) > 1
-        ):
-            self._drop_oldest()
+        self._drop_old()
         for reader in self.readers:
             reader.set()
 
     def since(self, number: int) -> list[Event] | None:
         """The events after `number`, or None if some of them were dropped."""
+        self._drop_old()
         if number < self._lost or number > self.number:
             return None
         newer: list[Event] = []
@@ -170,6 +179,15 @@ class Feed:
                 break
             newer.append(self._events[there])
         return newer[::-1]
+
+    def _drop_old(self) -> None:
+        oldest = time.monotonic() - KEPT_SECONDS
+        while (
+            len(self._events) > KEPT_EVENTS
+            or (self._characters > KEPT_CHARACTERS and len(self._events) > 1)
+            or (self._events and next(iter(self._events.values())).at < oldest)
+        ):
+            self._drop_oldest()
 
     def _forget(self, number: int) -> None:
         event = self._events.pop(number, None)
