@@ -122,6 +122,7 @@ class WebAdapter:
     def erased(self) -> None:
         """Make every open page read everything again, here and at other processes, and drop the
         events that have what was erased."""
+        self._hub.drop()
         self._hub.refresh()
         self._tell_others(EVERYONE, 0)
 

@@ -150,15 +150,8 @@ class Feed:
         size: int = 0,
         live: LiveReply | None = None,
     ) -> None:
-        """Add an event of `size` characters. It replaces the last one with the same `key`.
-
-        "refresh" replaces all: its reader reads everything again, without what was erased.
-        """
+        """Add an event of `size` characters. It replaces the last one with the same `key`."""
         self.number += 1
-        if name == "refresh":
-            self._by_key.clear()
-            self._events.clear()
-            self._characters = 0
         if key is not None:
             self._forget(self._by_key.get(key, 0))
             self._by_key[key] = self.number
@@ -179,6 +172,12 @@ class Feed:
                 break
             newer.append(self._events[there])
         return newer[::-1]
+
+    def drop(self) -> None:
+        """Drop all events: a page that has not read them reloads everything."""
+        self._by_key.clear()
+        self._events.clear()
+        self._characters, self._lost = 0, self.number
 
     def _drop_old(self) -> None:
         oldest = time.monotonic() - KEPT_SECONDS
@@ -301,6 +300,11 @@ class Hub:
         """Make a user's or everyone's open pages read their threads and sessions again."""
         if workspace == EVERYONE or workspace in self._feeds:
             self.push(workspace, "refresh", dict, key="refresh")
+
+    def drop(self) -> None:
+        """Drop the events of all feeds, because something in them was erased."""
+        for feed in self._feeds.values():
+            feed.drop()
 
     def newest(self, user: str) -> str:
         """The id of the newest event. A snapshot read after this call includes its effects."""

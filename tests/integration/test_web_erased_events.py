@@ -29,11 +29,11 @@ async def test_forgetting_a_person_reaches_the_kept_events_of_others(tmp_path: P
         body["client_id"] = "3a0f7c1e-0b7f-4a39-9d0e-5a5f3c1f8f11"
         thread = (await alice.post("/app/messages", body))["thread"]
 
-        async def answered() -> bool:
+        async def has_answer() -> bool:
             messages = (await bob.get(f"/app/threads/{thread}"))["messages"]
             return len(messages) == 2 and messages[1]["state"] == "done"
 
-        await until(answered)
+        await until(has_answer)
         assert SECRET in str((await first_replayed(bob, epoch))[-1].data)
         await alice.post("/me/forget", {"confirm": True})
         assert [said.name for said in await first_replayed(bob, epoch)] == ["refresh"]
