@@ -13,7 +13,7 @@ from adapters.web.live_follower import LiveFollower
 from adapters.web.live_sender import LiveSender
 from adapters.web.models import PlacedModels
 from adapters.web.page_events import PageEvents
-from adapters.web.places import PLATFORM, is_on_page
+from adapters.web.places import EVERYONE, PLATFORM, is_on_page
 from adapters.web.ports import WebOptions, WebParts, WebPorts
 from adapters.web.sample import open_sample
 from adapters.web.sessions import Sessions
@@ -118,6 +118,13 @@ class WebAdapter:
         """Make every open page reload its threads and choices, because the offered models
         changed."""
         self._hub.refresh()
+
+    def erased(self) -> None:
+        """Make every open page read everything again, here and at other processes, and drop the
+        events that have what was erased."""
+        self._hub.drop()
+        self._hub.refresh()
+        self._tell_others(EVERYONE, 0)
 
     def surface(self, claim: Claim) -> Surface:
         """The surface of a reply in the hub."""

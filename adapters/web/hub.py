@@ -28,6 +28,9 @@ everything."""
 KEPT_CHARACTERS = 4_000_000
 """How many characters to keep in those events, for the same reason."""
 
+KEPT_SECONDS = 600.0
+"""How long to keep them: their texts may be erased from the database in the meantime."""
+
 REST = 3
 """Pause after rendering a reply, as a multiple of its CPU time.
 
@@ -124,6 +127,7 @@ class Event:
     data: Callable[[], Mapping[str, Any]]
     size: int = 0
     live: LiveReply | None = None
+    at: float = 0.0  # by the monotonic clock
 
 
 class Feed:
@@ -151,17 +155,15 @@ class Feed:
         if key is not None:
             self._forget(self._by_key.get(key, 0))
             self._by_key[key] = self.number
-        self._events[self.number] = Event(self.number, name, data, size, live)
+        self._events[self.number] = Event(self.number, name, data, size, live, time.monotonic())
         self._characters += size
-        while len(self._events) > KEPT_EVENTS or (
-            self._characters > KEPT_CHARACTERS and len(self._events) > 1
-        ):
-            self._drop_oldest()
+        self._drop_old()
         for reader in self.readers:
             reader.set()
 
     def since(self, number: int) -> list[Event] | None:
         """The events after `number`, or None if some of them were dropped."""
+        self._drop_old()
         if number < self._lost or number > self.number:
             return None
         newer: list[Event] = []
@@ -170,6 +172,21 @@ class Feed:
                 break
             newer.append(self._events[there])
         return newer[::-1]
+
+    def drop(self) -> None:
+        """Drop all events: a page that has not read them reloads everything."""
+        self._by_key.clear()
+        self._events.clear()
+        self._characters, self._lost = 0, self.number
+
+    def _drop_old(self) -> None:
+        oldest = time.monotonic() - KEPT_SECONDS
+        while (
+            len(self._events) > KEPT_EVENTS
+            or (self._characters > KEPT_CHARACTERS and len(self._events) > 1)
+            or (self._events and next(iter(self._events.values())).at < oldest)
+        ):
+            self._drop_oldest()
 
     def _forget(self, number: int) -> None:
         event = self._events.pop(number, None)
@@ -287,6 +304,11 @@ class Hub:
         """Make a user's or everyone's open pages read their threads and sessions again."""
         if workspace == EVERYONE or workspace in self._feeds:
             self.push(workspace, "refresh", dict, key="refresh")
+
+    def drop(self) -> None:
+        """Drop the events of all feeds, because something in them was erased."""
+        for feed in self._feeds.values():
+            feed.drop()
 
     def newest(self, user: str) -> str:
         """The id of the newest event. A snapshot read after this call includes its effects."""

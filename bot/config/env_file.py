@@ -90,7 +90,7 @@ def read(path: Path) -> dict[str, str]:
 
 
 def _problem(binding: Binding) -> str:
-    """What is wrong with a line that cannot be read."""
+    """The reason why a line cannot be read."""
     written = binding.original.string.lstrip()
     line = binding.original.line + binding.original.string[: -len(written)].count("\n")
     if opening := _QUOTED.match(written):

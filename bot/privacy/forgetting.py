@@ -34,6 +34,11 @@ class Forgetter:
         """`forget_rules` makes the rules in memory forget who set them."""
         self._store, self._audit, self._forget_rules = store, audit, forget_rules
         self._follow: Callable[[ErasedHere], None] = lambda _here: None
+        self._show: Callable[[], None] = lambda: None
+
+    def connect_pages(self, show: Callable[[], None]) -> None:
+        """Call `show`, which makes open pages read everything again, after each erasure."""
+        self._show = show
 
     def connect(self, follow: Callable[[ErasedHere], None]) -> None:
         """Call `follow`, which ends or restarts turns, after each change of a conversation."""
@@ -54,6 +59,7 @@ class Forgetter:
             AuditEntry(FORGOTTEN, key, actor=by, subject=erased_name(entry.id), details=details)
         )
         await self._store.erase_rest(person, entry)
+        self._show()
         self._forget_rules(person)
         if not await self._store.overwrite():
             log.warning("erased data is still in the database's files: a later start frees it")

@@ -78,7 +78,9 @@ def build_web(
         sessions=store.sessions(),
         connector=connector,
     )
-    return WebAdapter(ports, _web_options(settings, sample=sample))
+    adapter = WebAdapter(ports, _web_options(settings, sample=sample))
+    resources.forgetter.connect_pages(adapter.erased)
+    return adapter
 
 
 def _web_options(settings: Settings, *, sample: bool) -> WebOptions:

@@ -73,17 +73,17 @@ async def test_answer_stops_when_its_reader_ends(
     environ = {"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url, "HOME": str(tmp_path)}
     (tmp_path / "question.txt").write_text("a story")
 
-    async def disconnected() -> bool:
+    async def has_disconnected() -> bool:
         return (await model.last("story")).outcome == "disconnected"
 
     if beside_a_bot:
         async with BotProcess(tmp_path, environ) as bot:
             environ["HTTP_PORT"] = str(bot.http_port)
             ended = await run_until_first_line("chat", folder=tmp_path, environ=environ)
-            await model.until(disconnected)
+            await model.until(has_disconnected)
     else:
         ended = await run_until_first_line("chat", folder=tmp_path, environ=environ)
     assert ended == (1, "")
-    assert await disconnected()
+    assert await has_disconnected()
     with closing(sqlite3.connect(tmp_path / "threadline.db")) as database:
         assert database.execute("SELECT state FROM turns").fetchall() == [("done",)]
