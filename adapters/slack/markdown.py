@@ -48,7 +48,7 @@ _SIGNS = (
 _TOUCHING = re.compile(r"""[*`~_]["'(\[]?[^\x00-\x7f]|(?<=[^\x00-\x7f])["')\]]?[*`~_]""")
 _PATTERN = re.compile(r"[\d/(]\*|\*[\d/.)\]]|[)\]}]\*[(\[{]")
 _PREFIX = re.compile(r"(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*+")
-_RULE = re.compile(r"(?:>[ ]?)*[ ]{0,3}-{3,}[ \t]*\n?")
+_RULE = re.compile(r"\A(?:>[ ]?)*[ ]{0,3}-{3,}[ \t]*\n?")
 _LONG_FENCE = re.compile("`{4,}")
 _FENCE_LINE = re.compile(r"(?<!`)`{3,}+(?=[^`\n]*+\n?$)")
 

@@ -125,9 +125,19 @@ class _Watched(sqlite3.Connection):
 
 def observe(environ: Mapping[str, str]) -> None:
     """Observe every connection opened from now on, and plant the named bug, if any."""
-    watched = type("Watched", (_Watched,), {"watch": Watch(environ)})
-    connect = sqlite3.connect
-    sqlite3.connect = functools.partial(connect, factory=watched)  # type: ignore[assignment]
+    watch, connect = Watch(environ), sqlite3.connect
+
+    @functools.cache
+    def watched(factory: type[sqlite3.Connection]) -> type[sqlite3.Connection]:
+        bases = (_Watched,) if factory is sqlite3.Connection else (_Watched, factory)
+        return type("Watched", bases, {"watch": watch})
+
+    def connect_watched(
+        *arguments: Any, factory: type[sqlite3.Connection] = sqlite3.Connection, **options: Any
+    ) -> sqlite3.Connection:
+        return connect(*arguments, factory=watched(factory), **options)
+
+    sqlite3.connect = connect_watched  # type: ignore[assignment]
     offset, right = float(environ.get("CLOCK_OFFSET") or 0), time.time
     if offset:
         time.time = lambda: right() + offset
