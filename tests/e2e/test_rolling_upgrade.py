@@ -89,7 +89,7 @@ def previous_release(folder: Path) -> tuple[Path, Path]:
 async def test_processes_are_replaced_one_by_one(
     releases: object, postgres: SharedServer, tmp_path: Path
 ) -> None:
-    """The first new process migrates while an old one writes an answer. Both serve, but old ones
+    """The first new process migrates while an old one waits for an answer. Both serve, but old ones
     can no longer start."""
     old_tree, new_tree = releases(tmp_path)  # type: ignore[operator]
     with postgres.database() as url:
@@ -97,7 +97,7 @@ async def test_processes_are_replaced_one_by_one(
         change(PostgresPlace(url), "CREATE SCHEMA public")  # the old release creates the tables
         async with ModelSim() as model:
             await model.script(
-                Answer(match="story", text="Once upon a time.", rate=0, wait_at=2),
+                Answer(match="story", text="Once upon a time.", rate=0, wait_at=0),
                 Answer(match="", text="Here I am."),
             )
             settings = {
