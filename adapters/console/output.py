@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TextIO
 
+from bot.domain import terminal_texts
 from bot.domain.errors import AnswerFailed
 
 
@@ -41,7 +42,7 @@ class ReplyOutput:
         if isinstance(self._error, BrokenPipeError):
             raise self._error
         if self._error is not None:
-            raise AnswerFailed(f"The answer cannot be written: {self._error.strerror}.")
+            raise AnswerFailed(terminal_texts.answer_unwritten(self._error.strerror))
 
     def _attempt(self, write: Callable[[], object]) -> None:
         try:

@@ -52,6 +52,11 @@ def not_readable(path: str) -> str:
     return f"“{path}” cannot be read."
 
 
+def answer_unwritten(reason: str | None) -> str:
+    """Writing the answer to a file or a pipe failed."""
+    return f"The answer cannot be written: {reason}."
+
+
 def too_large(name: str, most: int) -> str:
     """The file has more than `most` bytes."""
     return f"“{name}” is too large: a file may have {most / 1_000_000:g} MB at most."

@@ -9,6 +9,7 @@ import { Commands } from "./commands.js";
 import { ConnectDialog } from "./connect.js";
 import { ContextPanel } from "./context.js";
 import { setHidden, setText, tab, uuid } from "./dom.js";
+import { EarlierButtons } from "./earlier.js";
 import { installEditing } from "./edit.js";
 import { installFeedback } from "./feedback.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
@@ -115,12 +116,11 @@ class Page {
     this.usage = new UsageDialog({ api: this.api, button: $("#usage"), dialog: $("#usage-dialog") });
     this.channels = new Channels(this);
     this.sidebar = new Sidebar(this);
+    this.earlier = new EarlierButtons(this);
     this.#listen();
   }
 
   #listen() {
-    $(".older").addEventListener("click", () => this.sync.loadOlder(() => this.channel.feed.keepPlace(() => this.draw())));
-    $("#earlier").addEventListener("click", () => this.#earlier());
     addEventListener("online", () => {
       this.sync.hurry();
       this.sender.outbox.hurry();
@@ -243,14 +243,6 @@ class Page {
     this.draw();
   }
 
-  async #earlier() {
-    const { feed } = this.thread;
-    const first = feed.list.firstElementChild;
-    const isFocused = document.activeElement === $("#earlier");
-    await this.sync.loadEarlier(() => feed.keepPlace(() => this.draw()));
-    if (isFocused && !this.state.open?.earlier) first?.focus({ preventScroll: true });
-  }
-
   // ── drawing ─────────────────────────────────────────────────────────────────────────────────
   draw() {
     const { state } = this;
@@ -259,8 +251,7 @@ class Page {
     this.channel.feed.show(state.channelItems(items));
     this.thread.feed.show(state.threadItems(items));
     setHidden($(".empty"), !this.sync.loaded || !state.isUnused || items.length > 0);
-    setHidden($(".older"), state.older === null);
-    setHidden($("#earlier"), !state.open?.earlier);
+    this.earlier.draw();
     this.announcer.started(state.underWay);
     setHidden($("#stop"), !state.isBusy);
     this.thread.root.querySelector(".feed").setAttribute("aria-busy", String(state.isBusy));
