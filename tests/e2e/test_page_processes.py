@@ -81,7 +81,10 @@ async def test_a_reply_grows_on_the_pages_of_another_process_and_survives_its_wr
     """The page connects late, so the beginning arrives in one piece."""
     with postgres.database() as url:
         async with ModelSim() as model, two_processes(tmp_path, url, model) as (first, second):
-            await model.script(Answer(match="", text="".join(WORDS), rate=30, wait_at=200))
+            await model.script(
+                Answer(match="", text="".join(WORDS), rate=30, wait_at=200, times=1),
+                Answer(match="", text="".join(WORDS), rate=200),
+            )
             async with person(first) as ann, person(second) as elsewhere:
                 sent = await ann.say("@threadline tell me")
                 thread, shown = sent["thread"], Shown()
@@ -99,7 +102,6 @@ async def test_a_reply_grows_on_the_pages_of_another_process_and_survives_its_wr
                     await until(lambda: "word100 " in shown.text)
                     assert shown.states - before < 60, "half a second between two states"
                     await writer.kill()
-                    await model.release("")
                     await until(lambda: shown.state != "writing", LEASE_SECONDS + 60)
                     task.cancel()
                     await asyncio.wait({task})

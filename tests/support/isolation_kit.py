@@ -44,9 +44,9 @@ UNLIMITED = 1_000_000
 WAITS = Timeouts(
     login=0.5,
     answer=2.0,
-    read=1.0,
+    read=2.0,
     thread=1.0,
-    interaction=0.5,
+    interaction=1.5,
     removal=1.0,
     again=0.3,
     background=0.3,
@@ -150,6 +150,7 @@ class Rig:
     rate_limiter: AccountRateLimiter
     logs: list[Any]
     unhandled: list[dict[str, Any]] = field(default_factory=list)
+    few: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(3))
 
     # ── faults ────────────────────────────────────────────────────────────────────────────────
     def arm(self, pattern: str, fields: Mapping[str, Any]) -> Callable[[], None]:
