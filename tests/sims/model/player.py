@@ -275,7 +275,7 @@ class Playback:
 
     def release(self, now: float) -> bool:
         """Resume after a wait, as if no time had passed; returns whether it was waiting."""
-        if not self.waiting or self.next is None:
+        if not self.waiting or self.next is None or self.transport.is_closing():
             return False
         self.waiting = False
         self.base = now - self.next.at
