@@ -42,18 +42,18 @@ UNLIMITED = 1_000_000
 # Short, so that requests without a response cost a test little time, but long enough for a busy
 # machine to answer in time.
 WAITS = Timeouts(
-    login=0.5,
+    login=1.0,
     answer=2.0,
     read=2.0,
     thread=1.0,
     interaction=1.5,
-    removal=1.0,
+    removal=2.0,
     again=0.3,
     background=0.3,
     reads=ReadPauses(Backoff(0.1, 0.6), later=1.0),
     longest=0.6,
     download=1.0,
-    lookup=1.0,
+    lookup=2.0,
 )
 
 HTML = {"Content-Type": "text/html"}
