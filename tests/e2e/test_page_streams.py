@@ -167,6 +167,25 @@ HELD = """async ([first, steps]) => {
   return found;
 }"""
 
+PARSED = """async ([first, steps]) => {
+  const address = (name) => new URL(name, document.querySelector("script[type=module]").src).href;
+  const { Growth } = await import(address("growth.js"));
+  const { Body } = await import(address("patch.js"));
+  const [growth, body] = [new Growth(), new Body()];
+  document.querySelector("#channel .column").append(body.node);
+  body.show(growth.begin(first).blocks, true);
+  const parse = DOMParser.prototype.parseFromString;
+  let count = 0;
+  DOMParser.prototype.parseFromString = function (...given) {
+    count++;
+    return parse.apply(this, given);
+  };
+  for (const [change] of steps) body.show(growth.follow(change).blocks, true);
+  DOMParser.prototype.parseFromString = parse;
+  body.node.remove();
+  return count;
+}"""
+
 RIGHT_TO_LEFT = """async (html) => {
   const address = (name) => new URL(name, document.querySelector("script[type=module]").src).href;
   const { Body } = await import(address("patch.js"));
@@ -230,6 +249,13 @@ async def test_existing_nodes_stay_while_a_block_grows(visit: Visit, house: Hous
         assert len(selected) == 4, kind
         assert length > 0.6 * len(text), kind
         assert touched <= 2 * text.count("|") + 2 * text.count("`") + 5, kind
+
+
+async def test_growing_code_is_not_parsed_again(visit: Visit, house: House) -> None:
+    """Its lines are appended as text. Otherwise the tab would need three times the CPU time."""
+    tab = await (await visit(house)).tab()
+    text = "```python\n" + "value = other(value)  # a comment\n\n" * 30
+    assert await tab.page.evaluate(PARSED, recorded(text, [7], begin=60)) == 0
 
 
 async def test_a_long_block_grows_in_parts_and_is_whole_at_its_end(

@@ -119,8 +119,9 @@ function lastOpen(node, names, headings, cursor) {
 /** Append to a code block, whose last line feed is not shown. Colors change with what follows. */
 function growCode(code, before, { added, removed, open, at }, headings, cursor) {
   const hasColors = code.firstElementChild?.matches(":not(.part, .cursor)") ?? false;
-  if (code.localName !== "code" || removed || added.includes("<") || hasColors) return false;
-  const whole = before[at - 1] === "\n" ? `\n${added}` : added;
+  const keepsFeed = removed === "\n" && added.endsWith("\n"); // the last line feed is also the one after the change
+  if (code.localName !== "code" || (removed && !keepsFeed) || added.includes("<") || hasColors) return false;
+  const whole = before[at - 1] === "\n" && !keepsFeed ? `\n${added}` : added;
   const [text] = parts(whole.endsWith("\n") ? whole.slice(0, -1) : whole, open, headings);
   if (text) appendCode(code, text.data, cursor);
   return true;
