@@ -524,7 +524,7 @@ async def play(rig: Rig, scenario: Scenario, names: Iterable[str] = FAULTS) -> N
 def batches(scenario: Scenario) -> list[list[str]]:
     """Groups of faults that can run concurrently; a 429 for the whole guild runs alone.
 
-    Two groups, because a busy machine that served all at once would exceed the time limits of all.
+    Two groups, because a busy machine that served all together would exceed all time limits.
     """
     whole = scenario in (stranger, read_linked, notice)
     limits = [name for name in FAULTS if whole and name.startswith("429")]
