@@ -89,9 +89,10 @@ class DiscordBackfill:
         """Catch up on a guild whose channels have just arrived."""
         self._backfill.start(GuildChannels(guild, self._channels, self._tracker))
 
-    def retry(self, ref: ChannelRef) -> None:
+    def retry(self, ref: ChannelRef, message: int) -> None:
         """Read a channel again after a pause, to bring back a message that could not be stored."""
-        self._backfill.reread(self._channels.history_at(ref), self._rest.timeouts.again)
+        history = self._channels.history_at(ref)
+        self._backfill.reread(history, self._rest.timeouts.again, since=message - 1)
 
     def reread(self, client: discord.Client, guild: int | None, channel: int) -> None:
         """Read a channel again after an unreadable message event."""

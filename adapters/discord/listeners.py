@@ -118,7 +118,7 @@ class MessageListener:
         if await self._accept(message):
             self._watermarks.mark_decided(ref, message.id)
         elif backfill := self.backfills.of(ref.workspace):
-            backfill.retry(ref)
+            backfill.retry(ref, message.id)
 
     def _track(self) -> None:
         """Make `drain` wait for the current task."""

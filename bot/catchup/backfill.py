@@ -66,7 +66,7 @@ class Backfill:
         self._queue = BackfillQueue(clock, pauses)
         self._runs: dict[str, asyncio.Task[bool]] = {}  # name → whether the read was complete
         self._conversations: asyncio.Task[Sequence[Conversation]] | None = None
-        self._rereads: set[ChannelRef] = set()
+        self._rereads: dict[ChannelRef, int | None] = {}  # the lowest `since` of each
 
     async def restart(self) -> None:
         """Drop all reads and open a gap in every own workspace; `start` must follow for each."""
@@ -105,10 +105,15 @@ class Backfill:
         self._tracker.open_gap(workspace)
         self._start_task(self._close_later(workspace, self._tracker.gap(workspace), seconds))
 
-    def reread(self, history: History, seconds: float) -> None:
-        """Read a channel again after `seconds`; further calls before then have no effect."""
-        if history.ref not in self._rereads:
-            self._rereads.add(history.ref)
+    def reread(self, history: History, seconds: float, since: int | None = None) -> None:
+        """Read a channel again after `seconds`; further calls before then start no other read.
+
+        Reads everything after the watermark and, whatever the watermark says, after position
+        `since`: a message of the very first start may be older than the first watermark.
+        """
+        is_waiting = history.ref in self._rereads
+        self._rereads[history.ref] = _lower(self._rereads.get(history.ref), since)
+        if not is_waiting:
             gap = self._tracker.gap(history.ref.workspace)
             self._start_task(self._read_later(history, gap, seconds))
 
@@ -180,17 +185,19 @@ class Backfill:
             self._tracker.close_channel(history.ref, gap)
         else:
             self._tracker.hold(history.ref)
-            self._start_task(self._read_later(history, gap, self._pauses.later))
+            self._start_task(self._read_later(history, gap, self._pauses.later, since))
         self._saver.save_soon()
         return complete
 
-    async def _read_later(self, history: History, gap: int, seconds: float) -> None:
+    async def _read_later(
+        self, history: History, gap: int, seconds: float, since: int | None = None
+    ) -> None:
         await self._clock.sleep(seconds)
         await self._saver.load(
             since=self._since
         )  # without watermarks, this would read the channel's whole past
-        self._rereads.discard(history.ref)
-        await self._read_channel(history, gap)
+        since = _lower(since, self._rereads.pop(history.ref, None))
+        await self._read_channel(history, gap, since)
 
     async def _read(self, history: History, since: int | None = None) -> bool:
         """Read a history from its watermark, or from `since` if that is lower."""
@@ -238,3 +245,7 @@ class Backfill:
     def _advance(self, ref: ChannelRef, position: int) -> None:
         self._tracker.advance(ref, position)
         self._saver.save_soon()
+
+
+def _lower(one: int | None, other: int | None) -> int | None:
+    return min((each for each in (one, other) if each is not None), default=None)

@@ -30,6 +30,7 @@ class _Workspace:
     watermarks: dict[str, int] = field(default_factory=dict)  # of channels ahead of the floor
     decided: dict[str, int] = field(default_factory=dict)  # each channel's newest decided one
     undecided: dict[str, set[int]] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)  # channels whose gap could not be read
 
     def position_of(self, channel: str) -> int:
         return max(self.floor or 0, self.watermarks.get(channel, 0))
@@ -126,9 +127,11 @@ class WatermarkTracker:
         return self._state(workspace).gap
 
     def start_at(self, workspace: str, position: int) -> None:
-        """Set the first watermark of a workspace: older messages stay unanswered."""
+        """Set the first watermark of a workspace: older messages stay unanswered, except those that
+        have arrived and are undecided."""
         state = self._state(workspace)
-        state.floor = max(state.floor or 0, position)
+        first = min((p for each in state.undecided.values() for p in each), default=position + 1)
+        state.floor = max(state.floor or 0, min(position, first - 1))
         self._dirty[ChannelRef(workspace, "")] = None
 
     def advance(self, ref: ChannelRef, position: int) -> None:
@@ -143,14 +146,12 @@ class WatermarkTracker:
 
     def hold(self, ref: ChannelRef) -> None:
         """Stop a channel's watermark until `release`, because its gap could not be read."""
-        state = self._state(ref.workspace)
-        position = state.position_of(ref.channel) + 1
-        state.undecided.setdefault(ref.channel, set()).add(position)
+        self._state(ref.workspace).held.add(ref.channel)
 
     def release(self, ref: ChannelRef) -> None:
         """Undo `hold`: the channel was read or never can be."""
         state = self._state(ref.workspace)
-        self._decide(state, ref.channel, {state.position_of(ref.channel) + 1})
+        state.held.discard(ref.channel)
         self._follow(state, ref)
 
     def close_channel(self, ref: ChannelRef, gap: int) -> None:
@@ -189,7 +190,7 @@ class WatermarkTracker:
     def _follow(self, state: _Workspace, ref: ChannelRef) -> None:
         """Move a channel's watermark towards its newest decided message, as far as it may go."""
         channel = ref.channel
-        if state.gap_open and channel not in state.closed:
+        if channel in state.held or (state.gap_open and channel not in state.closed):
             return
         reached = state.decided.get(channel, 0)
         undecided = state.undecided.get(channel)
@@ -207,6 +208,7 @@ class WatermarkTracker:
         if state.gap_open or state.floor is None:
             return
         limits = [min(positions) - 1 for positions in state.undecided.values()]
+        limits += [state.position_of(channel) for channel in state.held]
         reached = min([state.newest - self._lag, *limits])
         if reached > state.floor:
             state.floor = reached

@@ -532,18 +532,7 @@ def batches(scenario: Scenario) -> list[list[str]]:
     return [others[::2], others[1::2], *([name] for name in limits)]
 
 
-# `stranger` stands still in one of four runs, and the cause is not found: `make soak` runs it.
-UNSTEADY = {stranger}
-
-
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        pytest.param(each, marks=pytest.mark.soak) if each in UNSTEADY else each
-        for scenarios in SCENARIOS.values()
-        for each in scenarios
-    ],
-)
+@pytest.mark.parametrize("scenario", [s for scenarios in SCENARIOS.values() for s in scenarios])
 async def test_a_fault_of_one_request_affects_only_its_channel(
     sim: LocalDiscord, tmp_path: Path, scenario: Scenario
 ) -> None:

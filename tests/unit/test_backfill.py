@@ -276,6 +276,23 @@ async def test_one_reread_serves_all_messages_of_a_channel_that_failed(world: Wo
     assert len(world.reader.requests) == 1
 
 
+async def test_a_reread_finds_messages_older_than_the_watermark(world: World) -> None:
+    """The first watermark of all is the time of the first start: a message that was on its way then
+    may be older. The lowest position counts, also after a failed read."""
+    world.reader.pages["c"] = [10, 20]
+    world.inbox.stored["c"] = 20
+    await world.start()
+    world.reader.requests.clear()
+    world.inbox.error = StoreUnavailable("full")
+    world.backfill.reread(world.reader.history("c"), 15.0, since=14)
+    world.backfill.reread(world.reader.history("c"), 15.0, since=9)
+    world.backfill.reread(world.reader.history("c"), 15.0)
+    await world.clock.advance(16)
+    world.inbox.error = None
+    await world.clock.advance(600)
+    assert min(after for _, after in world.reader.requests) == 9
+
+
 async def test_a_reread_waits_for_the_stored_watermarks(world: World) -> None:
     """A read without watermarks would begin at the channel's first message."""
     world.reader.pages["c"] = [10, 20]

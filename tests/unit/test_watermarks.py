@@ -53,6 +53,35 @@ def test_watermark_stays_before_a_failed_message_until_its_channel_is_read() -> 
     assert tracker.position_of(A) == 9
 
 
+def test_the_first_watermark_stays_before_messages_that_have_already_arrived() -> None:
+    """Otherwise a message that cannot be accepted during the very first start is never read."""
+    tracker = WatermarkTracker("sim", lag=LAG)
+    tracker.mark_seen(A, 50)
+    tracker.mark_seen(B, 60)
+    tracker.mark_decided(B, 60)
+    tracker.start_at("w", 200)
+    assert tracker.position_of(A) == 49
+    close_gap(tracker)
+    tracker.advance(A, 200)
+    assert tracker.position_of(A) == 200
+
+
+def test_a_channel_may_be_on_hold_before_the_first_watermark() -> None:
+    """It stops the watermarks only until it is read."""
+    tracker = WatermarkTracker("sim", lag=LAG)
+    tracker.hold(A)
+    tracker.start_at("w", 200)
+    close_gap(tracker)
+    assert tracker.position_of(A) == 200
+    tracker.mark_decided(A, 250)
+    tracker.mark_decided(B, 300)
+    tracker.take_changes()
+    assert (tracker.position_of(A), tracker.position_of(B)) == (200, 300)
+    tracker.release(A)
+    tracker.take_changes()
+    assert tracker.position_of(A) == 300 - LAG
+
+
 def test_watermark_stays_before_a_gap_until_the_channel_is_read() -> None:
     tracker = tracker_at(3)
     tracker.open_gaps()
