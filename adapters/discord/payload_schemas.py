@@ -52,7 +52,7 @@ MEMBER: Schema = {
     "communication_disabled_until": Field(nullable(timestamp), None),
 }
 
-NOBODY = {"id": "0", "username": UNNAMED, "discriminator": "0", "avatar": None}
+UNKNOWN_OWNER = {"id": "0", "username": UNNAMED, "discriminator": "0", "avatar": None}
 OWN_APPLICATION: Schema = {
     "id": Field(snowflake, REQUIRED),
     "name": Field(text, ""),
@@ -60,7 +60,7 @@ OWN_APPLICATION: Schema = {
     "icon": Field(nullable(text), None),
     "bot_public": Field(flag, True),  # `doctor` warns about what it does not know
     "bot_require_code_grant": Field(flag, False),
-    "owner": Field(object_of(USER), NOBODY),
+    "owner": Field(object_of(USER), UNKNOWN_OWNER),
     "verify_key": Field(text, ""),
     "flags": Field(number, 0),
     "interactions_endpoint_url": Field(text),
